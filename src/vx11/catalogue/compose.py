@@ -1,0 +1,172 @@
+"""Reads a Compose file into a catalogue of services."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dotenv
+import rfc8785
+from pydantic import ValidationError
+
+from vx11 import yamlfile
+from vx11.catalogue import interpolate
+from vx11.catalogue.service import Entry
+from vx11.errors import InputError, Problem
+from vx11.yamlfile import MarkedDict
+
+_TOP_LEVEL = {"name", "version", "services", "volumes"}
+_NAME_CHARACTERS = set("abcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a window can run.
+
+    Attributes:
+        name: its name in the catalogue.
+        entry: its entry, checked.
+        sha256: digest of the entry's RFC 8785 form after anchors and variables; what the allowlist holds.
+        base: the folder that relative paths of the entry start from.
+    """
+
+    name: str
+    entry: Entry
+    sha256: str
+    base: Path
+
+    def environment(self) -> dict[str, str]:
+        """The variables of the entry; those without a value are passed on from the environment of madre."""
+        found: dict[str, str] = {}
+        for file in self.entry.env_file:
+            found |= {key: value or "" for key, value in dotenv.dotenv_values(self.base / file).items()}
+        for name, value in self.entry.environment.items():
+            passed = os.environ.get(name) if value is None else value
+            if passed is not None:
+                found[name] = passed
+        return found
+
+
+    def build_arguments(self) -> dict[str, str]:
+        """The arguments of `build`; those without a value come from the environment of who builds, if it has them."""
+        given = self.entry.build.args if self.entry.build else {}
+        values = {name: os.environ.get(name) if value is None else value for name, value in given.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The services of one Compose file, by name."""
+
+    path: Path
+    services: Mapping[str, Service]
+
+
+def load(path: Path, variables: Mapping[str, str] | None = None) -> Catalogue:
+    """Reads and checks a Compose file.
+
+    Args:
+        path: the file.
+        variables: values for `${NAME}`; by default the environment over a `.env` beside the file, as Compose does.
+
+    Raises:
+        InputError: every problem of the file, each with its line, service and key.
+    """
+    document = yamlfile.load(path)
+    if variables is None:
+        variables = _default_variables(path.parent)
+    report = interpolate.Report()
+    document = interpolate.tree(document, variables, report)
+    problems = [_problem(path, document, location, message) for location, message in report.found]
+    problems += _top_level_problems(path, document)
+    if not isinstance(document, MarkedDict) or problems:
+        raise InputError(problems)
+    services = dict(_services(path, document, problems))
+    problems += _peer_problems(path, document, services)
+    if problems:
+        raise InputError(problems)
+    return Catalogue(path, services)
+
+
+def _default_variables(folder: Path) -> Mapping[str, str]:
+    beside = dotenv.dotenv_values(folder / ".env") if (folder / ".env").is_file() else {}
+    return {name: value or "" for name, value in beside.items()} | dict(os.environ)
+
+
+def _problem(path: Path, document: Any, location: tuple[Any, ...], message: str) -> Problem:
+    return Problem(f"{yamlfile.dotted(location)}: {message}", path, yamlfile.line_of(document, location))
+
+
+def _top_level_problems(path: Path, document: Any) -> Iterator[Problem]:
+    if not isinstance(document, MarkedDict) or not isinstance(document.get("services"), MarkedDict):
+        yield Problem("is not a Compose file: it needs a mapping named services", path)
+        return
+    for key in document:
+        if key not in _TOP_LEVEL and not str(key).startswith("x-"):
+            yield _problem(path, document, (key,), "this key is not supported; see docs/catalogue.md")
+    volumes = document.get("volumes") or {}
+    if not isinstance(volumes, dict):
+        yield _problem(path, document, ("volumes",), "must be a mapping of names")
+        return
+    for name, options in volumes.items():
+        if options:
+            yield _problem(path, document, ("volumes", name), "options of a volume are not supported; leave it empty")
+
+
+def _services(path: Path, document: MarkedDict, problems: list[Problem]) -> Iterator[tuple[str, Service]]:
+    for name, raw in document["services"].items():
+        at = ("services", name)
+        if not isinstance(name, str) or not name or not set(name) <= _NAME_CHARACTERS:
+            problems.append(_problem(path, document, at, "a service's name has a-z, 0-9, - and _ alone"))
+            continue
+        try:
+            entry = Entry.model_validate(raw)
+        except ValidationError as error:
+            problems += [_with_help(found) for found in yamlfile.problems(error, document, path, at)]
+            continue
+        found = list(_entry_problems(path, document, name, entry))
+        problems += found
+        if not found:
+            yield name, Service(name, entry, digest(raw), path.parent.resolve())
+
+
+def _with_help(problem: Problem) -> Problem:
+    if not problem.message.endswith(": unknown key"):
+        return problem
+    return Problem(f"{problem.message} (or not supported; see docs/catalogue.md)", problem.path, problem.line)
+
+
+def _entry_problems(path: Path, document: MarkedDict, name: str, entry: Entry) -> Iterator[Problem]:
+    """What a single model cannot see: files, and names that other parts of the document declare."""
+    at = ("services", name)
+    base = path.parent.resolve()
+    for index, file in enumerate(entry.env_file):
+        if not (base / file).is_file():
+            yield _problem(path, document, (*at, "env_file", index), f"the file {file} does not exist beside it")
+    for index, mount in enumerate(entry.volumes):
+        where = (*at, "volumes", index)
+        if mount.type == "volume" and mount.source not in (document.get("volumes") or {}):
+            yield _problem(path, document, where, f"the volume {mount.source} is not declared under volumes")
+        outside = mount.type == "bind" and not (base / str(mount.source)).resolve().is_relative_to(base)
+        if outside and "volumes" not in entry.vx11.unsafe:
+            message = f"{mount.source} lies outside the bundle; if that is meant, say so with x-vx11.unsafe: [volumes]"
+            yield _problem(path, document, where, message)
+    ready = entry.vx11.ready
+    probe = (ready.http or ready.tcp) if ready else None
+    if probe and probe.port not in {port.target for port in entry.container_ports()}:
+        message = f"port {probe.port} is not among the service's ports or expose"
+        yield _problem(path, document, (*at, "x-vx11", "ready"), message)
+
+
+def _peer_problems(path: Path, document: MarkedDict, services: Mapping[str, Service]) -> Iterator[Problem]:
+    for name, service in services.items():
+        for peer in service.entry.vx11.peers:
+            if peer not in document["services"]:
+                yield _problem(path, document, ("services", name, "x-vx11", "peers"), f"there is no service {peer}")
+
+
+def digest(raw: MarkedDict) -> str:
+    """sha256, in hexadecimal, over the RFC 8785 form of an entry."""
+    return hashlib.sha256(rfc8785.dumps(raw)).hexdigest()

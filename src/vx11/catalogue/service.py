@@ -1,0 +1,328 @@
+"""A service, as its entry in the Compose file describes it.
+
+The models follow the Compose Specification key by key; what VX11 adds stands under `x-vx11`. A key that is not here is
+an error, so that nothing is silently ignored.
+"""
+
+import shlex
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from vx11.catalogue.limits import Limits
+from vx11.units import Seconds, Size
+
+DEFAULT_TTL = 300.0
+DEFAULT_MAX_TTL = 3600.0
+DEFAULT_MAX_HOLD = 24 * 3600.0
+DEFAULT_READY_TIMEOUT = 10.0
+DEFAULT_GRACE = 10.0
+
+
+class Model(BaseModel):
+    """Strict about keys, immutable once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def _words(value: Any) -> Any:
+    """A command as text is split as a shell would split it; Compose runs no shell either."""
+    return shlex.split(value) if isinstance(value, str) else value
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _pairs(value: Any) -> Any:
+    """`[A=1, B]` and `{A: 1, B: null}` mean the same; booleans are spelled as YAML spells them."""
+    if isinstance(value, list):
+        split = [str(item).partition("=") for item in value]
+        return {name: text if separator else None for name, separator, text in split}
+    if isinstance(value, dict):
+        return {name: _scalar(item) for name, item in value.items()}
+    return value
+
+
+def _scalar(item: Any) -> Any:
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    return str(item) if isinstance(item, int | float) else item
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Pairs = Annotated[dict[str, str | None], BeforeValidator(_pairs)]
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Build(Model):
+    """How the image is made; an argument without a value takes it from the environment of who builds."""
+
+    context: str = "."
+    dockerfile: str = "Dockerfile"
+    args: Pairs = {}
+    target: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"context": value} if isinstance(value, str) else value
+
+
+class Port(Model):
+    """A port of the container, and the host port it is wanted at, if a fixed one is."""
+
+    target: PortNumber
+    published: PortNumber | None = None
+    protocol: Literal["tcp", "udp"] = "tcp"
+    app_protocol: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if not isinstance(value, str | int):
+            return value
+        numbers, _, protocol = str(value).partition("/")
+        *host, target = numbers.split(":")
+        if host[:-1] and host[:-1] != ["127.0.0.1"]:
+            raise ValueError(f"{value!r}: ports are published on 127.0.0.1 alone; leave the address out")
+        if "-" in numbers:
+            raise ValueError(f"{value!r}: a range of ports is not supported; list each port")
+        return {"target": target, "published": (host[-1] or None) if host else None, "protocol": protocol or "tcp"}
+
+
+class Mount(Model):
+    """A named volume, a folder of the host, or a tmpfs inside the container."""
+
+    type: Literal["volume", "bind", "tmpfs"]
+    source: str | None = None
+    target: str
+    read_only: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = value.split(":")
+        if len(parts) not in (2, 3) or parts[2:] not in ([], ["ro"], ["rw"]):
+            raise ValueError(f"{value!r} is not SOURCE:TARGET or SOURCE:TARGET:ro")
+        kind = "bind" if parts[0].startswith((".", "/", "~")) else "volume"
+        return {"type": kind, "source": parts[0], "target": parts[1], "read_only": parts[2:] == ["ro"]}
+
+    @model_validator(mode="after")
+    def _has_source(self) -> "Mount":
+        if self.type != "tmpfs" and not self.source:
+            raise ValueError(f"a {self.type} needs a source")
+        return self
+
+
+class Healthcheck(Model):
+    """The test that tells whether the service is healthy; run by madre, not on the image's own interval."""
+
+    test: Words | None = None
+    interval: Seconds | None = None
+    timeout: Seconds | None = None
+    start_period: Seconds | None = None
+    start_interval: Seconds | None = None
+    retries: int | None = None
+    disable: bool = False
+
+    def command(self) -> tuple[str, ...] | None:
+        """The program to run inside the container, None when there is none."""
+        if self.disable or not self.test or self.test[0] == "NONE":
+            return None
+        if self.test[0] == "CMD":
+            return self.test[1:]
+        if self.test[0] == "CMD-SHELL":
+            return ("/bin/sh", "-c", *self.test[1:])
+        return ("/bin/sh", "-c", shlex.join(self.test))
+
+
+class ResourceLimits(Model):
+    """`deploy.resources.limits`."""
+
+    cpus: float | None = Field(default=None, gt=0)
+    memory: Size | None = None
+    pids: int | None = None
+
+
+class Resources(Model):
+    """`deploy.resources`."""
+
+    limits: ResourceLimits = ResourceLimits()
+
+
+class Deploy(Model):
+    """`deploy`; of it only the limits mean something on one host."""
+
+    resources: Resources = Resources()
+
+
+class DeviceRate(Model):
+    """A limit of operations a second on one block device of the host."""
+
+    path: str
+    rate: int = Field(gt=0)
+
+
+class BlkioConfig(Model):
+    """`blkio_config`."""
+
+    device_read_iops: tuple[DeviceRate, ...] = ()
+    device_write_iops: tuple[DeviceRate, ...] = ()
+
+
+class Ulimit(Model):
+    """One resource limit of setrlimit(2)."""
+
+    soft: int
+    hard: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"soft": value, "hard": value} if isinstance(value, int) else value
+
+
+class HttpReady(Model):
+    """Ready when a GET answers 2xx or 3xx."""
+
+    port: PortNumber
+    path: str = "/"
+
+
+class TcpReady(Model):
+    """Ready when a connection is accepted."""
+
+    port: PortNumber
+
+
+class Ready(Model):
+    """How madre sees that a service is ready; exactly one of the three."""
+
+    http: HttpReady | None = None
+    tcp: TcpReady | None = None
+    log: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Ready":
+        if len(self.model_fields_set) != 1:
+            raise ValueError("state exactly one of http, tcp, log")
+        return self
+
+
+class Process(Model):
+    """How the service runs as a local process, for the process engine."""
+
+    command: Words = Field(min_length=1)
+
+
+class Vx11(Model):
+    """`x-vx11`: what this project adds to an entry.
+
+    Durations in seconds: `ttl` is used when a request names none, `max_ttl` is the longest life of a window with all its
+    extensions, `max_hold` how long a hold lasts, `ready_timeout` how long it may take to get ready.
+    """
+
+    ttl: Seconds = DEFAULT_TTL
+    max_ttl: Seconds = DEFAULT_MAX_TTL
+    max_hold: Seconds = DEFAULT_MAX_HOLD
+    ready: Ready | None = None
+    ready_timeout: Seconds = Field(default=DEFAULT_READY_TIMEOUT, gt=0)
+    process: Process | None = None
+    public: bool = False
+    peers: tuple[str, ...] = ()
+    unsafe: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _ttl_fits(self) -> "Vx11":
+        if "ttl" in self.model_fields_set and self.ttl > self.max_ttl:
+            raise ValueError(f"ttl ({self.ttl:g} s) is longer than max_ttl ({self.max_ttl:g} s)")
+        return self
+
+
+GIVES_AWAY_THE_HOST = ("privileged", "devices", "network_mode", "pid")
+
+
+class Entry(Model):
+    """One entry of `services`, checked key by key."""
+
+    image: str | None = None
+    build: Build | None = None
+    command: Words | None = None
+    entrypoint: Words | None = None
+    environment: Pairs = {}
+    env_file: Listed = ()
+    ports: tuple[Port, ...] = ()
+    expose: tuple[PortNumber, ...] = ()
+    volumes: tuple[Mount, ...] = ()
+    tmpfs: Listed = ()
+    healthcheck: Healthcheck | None = None
+    deploy: Deploy = Deploy()
+    cpus: float | None = Field(default=None, gt=0)
+    mem_limit: Size | None = None
+    pids_limit: int | None = Field(default=None, gt=0)
+    blkio_config: BlkioConfig = BlkioConfig()
+    user: str | None = None
+    working_dir: str | None = None
+    read_only: bool = False
+    cap_drop: tuple[str, ...] = ()
+    cap_add: tuple[str, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    init: bool | None = None
+    ulimits: dict[str, Ulimit] = {}
+    stop_signal: str = "SIGTERM"
+    stop_grace_period: Seconds = DEFAULT_GRACE
+    labels: Pairs = {}
+    extra_hosts: Pairs = {}
+    hostname: str | None = None
+    restart: str | None = None
+    privileged: bool = False
+    devices: tuple[str, ...] = ()
+    network_mode: Literal["host"] | None = None
+    pid: Literal["host"] | None = None
+    vx11: Vx11 = Field(default=Vx11(), alias="x-vx11")
+
+    @field_validator("user", mode="before")
+    @classmethod
+    def _user_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_extensions(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: item for key, item in value.items() if key == "x-vx11" or not str(key).startswith("x-")}
+
+    @model_validator(mode="after")
+    def _runs_something(self) -> "Entry":
+        if not (self.image or self.build or self.vx11.process):
+            raise ValueError("nothing to run: state image, build, or x-vx11.process.command")
+        return self
+
+    @model_validator(mode="after")
+    def _declared_unsafe(self) -> "Entry":
+        given = [key for key in GIVES_AWAY_THE_HOST if getattr(self, key)]
+        missing = [key for key in given if key not in self.vx11.unsafe]
+        if missing:
+            raise ValueError(f"gives away the host; if that is meant, say so with x-vx11.unsafe: [{', '.join(missing)}]")
+        return self
+
+    def limits(self) -> Limits:
+        """What the entry states, `deploy` before the older keys."""
+        stated = self.deploy.resources.limits
+        return Limits(
+            cpu=stated.cpus or self.cpus,
+            memory=stated.memory or self.mem_limit,
+            read_iops=min((item.rate for item in self.blkio_config.device_read_iops), default=None),
+            write_iops=min((item.rate for item in self.blkio_config.device_write_iops), default=None),
+            pids=stated.pids or self.pids_limit,
+        )
+
+    def container_ports(self) -> tuple[Port, ...]:
+        """All ports, those of `expose` included, each once and in the order of the file."""
+        known = {port.target for port in self.ports}
+        return (*self.ports, *(Port(target=number) for number in dict.fromkeys(self.expose) if number not in known))

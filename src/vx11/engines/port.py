@@ -1,0 +1,156 @@
+"""The engine port: what windows ask of whatever runs services.
+
+Every call has a time limit of its own. What an engine cannot do it does not list under `capabilities`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from vx11.catalogue.compose import Service
+from vx11.catalogue.limits import Limits
+from vx11.clock import Instant
+from vx11.errors import Vx11Error
+
+
+class EngineError(Vx11Error):
+    """The engine refused, failed, or did not answer in time."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What is put on a service at birth, so that whoever finds it knows whose it is and when it must end."""
+
+    cell: str
+    window_id: str
+    generation: int
+    service: str
+    deadline: Instant
+
+
+@dataclass(frozen=True)
+class Running:
+    """The handle of something that was started; state files hold it, so it is plain data.
+
+    Attributes:
+        engine: name of the engine that started it.
+        container: container id, for engines that have containers.
+        pid, start_time: first process and its start in clock ticks since boot (proc(5)); both, because pids are reused.
+        cgroup: name of its control group below the engine's own, empty without one.
+        ports: port of the service → port on 127.0.0.1.
+    """
+
+    engine: str
+    container: str = ""
+    pid: int = 0
+    start_time: int = 0
+    cgroup: str = ""
+    ports: dict[int, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that state files hold."""
+        return asdict(self) | {"ports": {str(port): at for port, at in self.ports.items()}}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Running":
+        """Reads what `to_json` wrote."""
+        return cls(**(data | {"ports": {int(port): at for port, at in data["ports"].items()}}))
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether something still runs, and if not, how it ended as far as the engine knows."""
+
+    alive: bool
+    exit_code: int | None = None
+    gone: bool = False
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Cumulative and present figures of one window; None where the engine cannot measure it.
+
+    Attributes:
+        cpu_ns: processor time since the start, in nanoseconds.
+        memory, memory_peak: bytes now, and at most since the start.
+        source: where the figures were read.
+    """
+
+    cpu_ns: int
+    memory: int
+    memory_peak: int
+    io_read_ops: int | None = None
+    io_write_ops: int | None = None
+    io_read_bytes: int | None = None
+    io_write_bytes: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Something that carries the mark of a cell."""
+
+    window_id: str
+    service: str
+    what: str
+    running: Running
+
+
+class Engine(Protocol):
+    """What runs services. Calls block; each raises `EngineError` when it fails."""
+
+    name: str
+    why: str
+    capabilities: frozenset[str]
+
+    def prepare(self, service: Service) -> None:
+        """Makes sure that the service can be started: its image or program is there."""
+
+    def start(self, service: Service, stamp: Stamp, limits: Limits, peers: Sequence[Service]) -> Running:
+        """Starts a service that carries its stamp from the first moment, and knows the addresses of its peers."""
+
+    def health(self, running: Running) -> Health:
+        """Whether it runs."""
+
+    def stop(self, running: Running, signal: str, grace: float) -> None:
+        """Asks it to end, kills it after `grace` seconds; returns when nothing of it runs."""
+
+    def kill(self, running: Running) -> None:
+        """Ends it at once; returns when nothing of it runs."""
+
+    def remove(self, running: Running) -> None:
+        """Takes away what is left of something that ended."""
+
+    def exec(self, running: Running, command: Sequence[str], timeout: float) -> int:
+        """Runs a program beside the service, in its surroundings; returns its exit code."""
+
+    def usage(self, running: Running) -> Usage | None:
+        """What it has used; None when it is gone."""
+
+    def limits(self, running: Running) -> Limits:
+        """The limits in force, as the kernel says them."""
+
+    def logs(self, running: Running, window_id: str, tail: int) -> list[str]:
+        """The last lines that it wrote."""
+
+    def inventory(self, cell: str) -> list[Found]:
+        """Everything that runs and carries the mark of the cell."""
+
+    def foreign(self, cell: str) -> list[str]:
+        """What else this engine runs, beyond what the cell's mark covers; empty for a named cell."""
+
+    def residue(self, cell: str) -> list[str]:
+        """Whatever carries the cell's mark, running or not: containers, networks, volumes, processes, groups."""
+
+    def purge(self, cell: str) -> None:
+        """Removes all that `residue` names; for cells that end for good."""
+
+
+def url_variable(service: str) -> str:
+    """The name of the variable that tells a service where another one is: `auth-service` → `AUTH_SERVICE_URL`."""
+    return f"{service.upper().replace('-', '_')}_URL"
+
+
+def mark_of(running: Running) -> str:
+    """How a running thing is named in messages."""
+    return f"container {running.container[:12]}" if running.container else f"process {running.pid}"

@@ -1,0 +1,324 @@
+"""The process engine: services as local processes, each in a session and, where root allows, a control group of its own.
+
+What marks a process as ours is its environment, set before it runs its first instruction and readable in /proc as long
+as it lives; children inherit it. Without writable control groups the engine claims no limits.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from vx11.catalogue.compose import Service
+from vx11.catalogue.limits import Limits
+from vx11.engines import cgroups, procfs
+from vx11.engines.port import EngineError, Found, Health, Running, Stamp, Usage, url_variable
+
+CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
+    f"VX11_{name}" for name in ("CELL", "WINDOW", "SERVICE", "GENERATION", "DEADLINE")
+)
+KILL_TIMEOUT = 5.0
+_LIMITS_BY_CONTROLLER = {"cpu": "limits.cpu", "memory": "limits.memory", "pids": "limits.pids"}
+_JOIN = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1" || exit 125; shift; n=$((n-1)); done; exec "$@"'
+
+
+class ProcessEngine:
+    """Runs services as local processes.
+
+    Args:
+        state: folder of the cell's state; logs go below it.
+        data: folder of named volumes.
+        hierarchy: where control groups can be made; None for none.
+    """
+
+    name = "process"
+
+    def __init__(
+        self, cell: str, state: Path, data: Path, hierarchy: cgroups.Hierarchy | None, why: str = "it was asked for"
+    ) -> None:
+        self.why = why
+        self._cell = cell
+        self._logs = state / "logs"
+        self._temporary = state / "tmp"
+        self._data = data
+        try:
+            for folder in (self._logs, self._temporary, self._data):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EngineError(f"the process engine cannot use {error.filename}: {error.strerror}") from error
+        self._hierarchy = hierarchy
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._ports: dict[tuple[str, int], int] = {}
+        self._lock = threading.Lock()
+        self.capabilities = frozenset(self._capabilities())
+
+    def _capabilities(self) -> set[str]:
+        found = {"usage.cpu", "usage.memory"}
+        if self._hierarchy:
+            mounts = self._hierarchy.mounts
+            found |= {claim for controller, claim in _LIMITS_BY_CONTROLLER.items() if controller in mounts}
+            if {"blkio", "io"} & set(mounts):
+                found |= {"limits.iops", "usage.io"}
+        return found
+
+    def prepare(self, service: Service) -> None:
+        """The entry has a process command, and the program exists."""
+        if service.entry.vx11.process is None:
+            raise EngineError(
+                f"{service.name} has no x-vx11.process.command in {service.base}, which the process engine needs"
+            )
+        program = self._command(service)[0]
+        if shutil.which(program, path=os.environ.get("PATH")) is None and not (service.base / program).is_file():
+            raise EngineError(f"the program of {service.name} was not found: {program}")
+
+    def _command(self, service: Service) -> list[str]:
+        assert service.entry.vx11.process is not None  # prepare() has seen to it
+        words = [word.replace("{python}", sys.executable) for word in service.entry.vx11.process.command]
+        for mount in service.entry.volumes:
+            if mount.type == "volume":
+                folder = self._data / str(mount.source)
+                words = [word.replace(f"{{volume:{mount.source}}}", str(folder)) for word in words]
+        return words
+
+    def start(self, service: Service, stamp: Stamp, limits: Limits, peers: Sequence[Service]) -> Running:
+        """Starts the process inside its control group, with its stamp in the environment."""
+        self.prepare(service)
+        ports = {port.target: self._port(service.name, port.target) for port in service.entry.container_ports()}
+        group = f"{self._cell}/{stamp.window_id}" if self._hierarchy else ""
+        joins = self._make_group(group, limits) if self._hierarchy else []
+        command = self._command(service)
+        if joins:
+            command = ["/bin/sh", "-c", _JOIN, "sh", str(len(joins)), *map(str, joins), *command]
+        try:
+            self._make_folders(service, stamp)
+            with (self._logs / f"{stamp.window_id}.log").open("ab") as log:
+                child = subprocess.Popen(
+                    command,
+                    cwd=service.base,
+                    env=self._environment(service, stamp, ports, peers),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._drop_group(group)
+            raise EngineError(f"{service.name} could not be started: {error}") from error
+        started = procfs.start_time(child.pid) or 0
+        self._reap(child)
+        return Running(self.name, pid=child.pid, start_time=started, cgroup=group, ports=ports)
+
+    def _make_group(self, name: str, limits: Limits) -> list[Path]:
+        assert self._hierarchy is not None
+        device = cgroups.device_of(self._data)
+        try:
+            group = self._hierarchy.create(name)
+            group.apply(limits.to_json(), device)
+        except cgroups.CgroupError as error:
+            self._drop_group(name)
+            raise EngineError(str(error)) from error
+        return group.join_files()
+
+    def _make_folders(self, service: Service, stamp: Stamp) -> None:
+        (self._temporary / stamp.window_id).mkdir(exist_ok=True)
+        for mount in service.entry.volumes:
+            if mount.type == "volume":
+                (self._data / str(mount.source)).mkdir(parents=True, exist_ok=True)
+
+    def _environment(
+        self, service: Service, stamp: Stamp, ports: Mapping[int, int], peers: Sequence[Service]
+    ) -> dict[str, str]:
+        """Nothing of madre's own environment but what finds programs and speaks a language."""
+        found = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
+        found["TMPDIR"] = str(self._temporary / stamp.window_id)
+        found |= service.environment()
+        for peer in peers:
+            first = next(iter(peer.entry.container_ports()), None)
+            if first:
+                found[url_variable(peer.name)] = f"http://127.0.0.1:{self._port(peer.name, first.target)}"
+        if ports:
+            found["PORT"] = str(next(iter(ports.values())))
+        return found | {
+            CELL: stamp.cell,
+            WINDOW: stamp.window_id,
+            SERVICE: stamp.service,
+            GENERATION: str(stamp.generation),
+            DEADLINE: f"{stamp.deadline.boot_id}:{stamp.deadline.boot_ns}",
+        }
+
+    def _port(self, service: str, target: int) -> int:
+        """One stable port for each port of a service in the cell, chosen anew only when another program took it."""
+        with self._lock:
+            known = self._ports.get((service, target))
+            if known is None or not _is_free(known):
+                known = _free_port(taken=set(self._ports.values()))
+                self._ports[service, target] = known
+            return known
+
+    def _reap(self, child: subprocess.Popen[bytes]) -> None:
+        """Collects the exit code when the process ends, so that no zombie is left."""
+        with self._lock:
+            self._children[child.pid] = child
+        threading.Thread(target=child.wait, name=f"wait-{child.pid}", daemon=True).start()
+
+    def health(self, running: Running) -> Health:
+        """The first process decides, as PID 1 does in a container."""
+        if procfs.is_alive(running.pid, running.start_time):
+            return Health(alive=True)
+        child = self._children.get(running.pid)
+        return Health(alive=False, exit_code=child.returncode if child else None, gone=child is None)
+
+    def stop(self, running: Running, signal: str, grace: float) -> None:
+        """Signals the first process, waits, then kills what is left of the window."""
+        procfs.send(running.pid, running.start_time, _signal_number(signal))
+        procfs.wait_gone(running.pid, running.start_time, grace)
+        self.kill(running)
+
+    def kill(self, running: Running) -> None:
+        """Kills every process of the window until there is none."""
+        if not procfs.end_all(lambda: self._members(running), KILL_TIMEOUT):
+            raise EngineError(f"processes of {running.pid} are still there {KILL_TIMEOUT:g} s after SIGKILL")
+
+    def _members(self, running: Running) -> list[int]:
+        """Living processes of a window: in its group, or in its session, or with its first process's mark."""
+        if running.cgroup and self._hierarchy:
+            inside = self._hierarchy.group(running.cgroup).members()
+            return [pid for pid in inside if procfs.is_alive(pid, procfs.start_time(pid) or 0)]
+        if not procfs.is_alive(running.pid, running.start_time):
+            return [pid for pid in procfs.marked(CELL, self._cell) if procfs.session_of(pid) == running.pid]
+        window = procfs.environment(running.pid).get(WINDOW)
+        return procfs.marked(WINDOW, window) if window else [running.pid]
+
+    def remove(self, running: Running) -> None:
+        """Removes the control group and forgets the process."""
+        self._drop_group(running.cgroup)
+        with self._lock:
+            self._children.pop(running.pid, None)
+
+    def _drop_group(self, name: str) -> None:
+        if name and self._hierarchy:
+            try:
+                self._hierarchy.group(name).remove()
+            except cgroups.CgroupError as error:
+                raise EngineError(str(error)) from error
+            self._hierarchy.remove_parents(name)
+
+    def exec(self, running: Running, command: Sequence[str], timeout: float) -> int:
+        """Runs a program as madre's user; the paths are those of the host."""
+        try:
+            return subprocess.run(command, timeout=timeout, capture_output=True, check=False).returncode
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise EngineError(f"the health check {command[0]} did not run: {error}") from error
+
+    def usage(self, running: Running) -> Usage | None:
+        """From the control group, or summed over the processes where there is none."""
+        if running.cgroup and self._hierarchy:
+            figures = self._hierarchy.group(running.cgroup).usage()
+            return Usage(**figures, source=f"cgroup v{self._hierarchy.version}") if figures else None  # type: ignore[arg-type]
+        members = self._members(running)
+        return _usage_of(members) if members else None
+
+    def limits(self, running: Running) -> Limits:
+        """Read back from the control group."""
+        if running.cgroup and self._hierarchy:
+            return Limits(**self._hierarchy.group(running.cgroup).limits())
+        return Limits()
+
+    def logs(self, running: Running, window_id: str, tail: int) -> list[str]:
+        """The end of the window's log file."""
+        try:
+            text = (self._logs / f"{window_id}.log").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return []
+        return text.splitlines()[-tail:]
+
+    def inventory(self, cell: str) -> list[Found]:
+        """Processes with the cell's mark, one entry a window: the process that leads its session."""
+        windows: dict[str, Found] = {}
+        for pid in procfs.marked(CELL, cell):
+            marks, started = procfs.environment(pid), procfs.start_time(pid)
+            window = marks.get(WINDOW, "")
+            if started is None or (window in windows and procfs.session_of(pid) != pid):
+                continue
+            group = f"{cell}/{window}" if self._hierarchy and window else ""
+            running = Running(self.name, pid=pid, start_time=started, cgroup=group)
+            windows[window] = Found(window, marks.get(SERVICE, ""), f"process {pid}", running)
+        return list(windows.values())
+
+    def foreign(self, cell: str) -> list[str]:
+        """Nothing: which processes of a host are services cannot be told from outside."""
+        return []
+
+    def residue(self, cell: str) -> list[str]:
+        """Processes with the mark, and control groups of the cell."""
+        found = [f"process {pid}" for pid in procfs.marked(CELL, cell)]
+        groups = self._hierarchy.names(cell) if self._hierarchy else []
+        return found + [f"control group {name}" for name in groups]
+
+    def purge(self, cell: str) -> None:
+        """Kills and removes all that `residue` names."""
+        if not procfs.end_all(lambda: procfs.marked(CELL, cell), KILL_TIMEOUT):
+            raise EngineError(f"processes of the cell {cell} are still there {KILL_TIMEOUT:g} s after SIGKILL")
+        for name in self._hierarchy.names(cell) if self._hierarchy else []:
+            self._drop_group(name)
+
+
+def _signal_number(name: str) -> int:
+    full = name if name.startswith("SIG") else f"SIG{name}"
+    return int(name) if name.isdecimal() else int(getattr(signal, full, signal.SIGTERM))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port(taken: set[int]) -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            number = int(probe.getsockname()[1])
+        if number not in taken:
+            return number
+
+
+def _usage_of(members: Sequence[int]) -> Usage | None:
+    """Sums over processes; the peak is the sum of their peaks, an upper bound."""
+    cpu = memory = peak = 0
+    seen = False
+    for pid in members:
+        try:
+            process = psutil.Process(pid)
+            with process.oneshot():
+                times, resident = process.cpu_times(), process.memory_info()
+        except psutil.Error:
+            continue
+        seen = True
+        cpu += round((times.user + times.system + times.children_user + times.children_system) * 1e9)
+        memory += resident.rss
+        peak += _peak_of(pid) or resident.rss
+    return Usage(cpu, memory, peak, source="procfs") if seen else None
+
+
+def _peak_of(pid: int) -> int | None:
+    """VmHWM of proc(5), in bytes."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    for line in text.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None

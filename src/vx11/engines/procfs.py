@@ -1,0 +1,131 @@
+"""Processes as /proc shows them: exact identity, marks in the environment, ending them for good.
+
+A process is named by pid and start time, since pids are reused (proc(5), pidfd_open(2)). Standard library only.
+"""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+PROC = Path("/proc")
+_GONE = (ProcessLookupError, FileNotFoundError)
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Fields of /proc/PID/stat from the third on (state); None when there is no such process."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()
+
+
+def start_time(pid: int) -> int | None:
+    """Start of a process in clock ticks since boot, None when there is no such process."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else None
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """True while exactly this process runs; a zombie does not."""
+    fields = _stat(pid)
+    return fields is not None and int(fields[19]) == started and fields[0] not in ("Z", "X")
+
+
+def session_of(pid: int) -> int | None:
+    """The session a process belongs to."""
+    fields = _stat(pid)
+    return int(fields[3]) if fields else None
+
+
+def pids() -> Iterator[int]:
+    """All processes now."""
+    for folder in PROC.iterdir():
+        if folder.name.isdecimal():
+            yield int(folder.name)
+
+
+def environment(pid: int) -> dict[str, str]:
+    """The environment a process was started with; empty when it may not be read, or is a kernel thread."""
+    try:
+        raw = (PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (item.decode(errors="replace").partition("=") for item in raw.split(b"\0") if item)
+    return {name: value for name, _, value in pairs}
+
+
+def marked(name: str, value: str) -> list[int]:
+    """Living processes whose environment says NAME=VALUE."""
+    wanted = f"{name}={value}".encode()
+    found = []
+    for pid in pids():
+        try:
+            raw = (PROC / str(pid) / "environ").read_bytes()
+        except OSError:
+            continue
+        if wanted in raw.split(b"\0"):
+            fields = _stat(pid)
+            if fields and fields[0] not in ("Z", "X"):
+                found.append(pid)
+    return found
+
+
+def send(pid: int, started: int, number: int) -> bool:
+    """Signals exactly this process; False when it is gone."""
+    try:
+        handle = os.pidfd_open(pid)
+    except _GONE:
+        return False
+    try:
+        if not is_alive(pid, started):
+            return False
+        signal.pidfd_send_signal(handle, number)
+    except _GONE:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def wait_gone(pid: int, started: int, timeout: float) -> bool:
+    """Waits until a process ended, without polling; True when it has, False after `timeout` seconds."""
+    try:
+        handle = os.pidfd_open(pid)
+    except _GONE:
+        return True
+    try:
+        if not is_alive(pid, started):
+            return True
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        return bool(poll.poll(max(0.0, timeout) * 1000))
+    finally:
+        os.close(handle)
+
+
+def end_all(members: Callable[[], list[int]], timeout: float) -> bool:
+    """SIGKILLs whatever `members` names, again and again, until it names nothing.
+
+    Args:
+        members: names the living processes that have to end; asked anew each round, since they may fork.
+        timeout: seconds.
+
+    Returns:
+        True when none is left.
+    """
+    limit = time.monotonic() + timeout
+    while living := members():
+        if time.monotonic() > limit:
+            return False
+        identities = [(pid, start_time(pid)) for pid in living]
+        for pid, started in identities:
+            if started is not None:
+                send(pid, started, signal.SIGKILL)
+        for pid, started in identities:
+            if started is not None:
+                wait_gone(pid, started, min(1.0, max(0.0, limit - time.monotonic())))
+    return True

@@ -1,0 +1,145 @@
+"""A hash chain in a file: one record a line, canonical JSON (RFC 8785), each with the hash of the one before.
+
+Nanoseconds are text, since numbers above 2^53 break in other readers. A record's own hash is the sha256 over its
+canonical form without the field `hash`. One writer a chain.
+"""
+
+import hashlib
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+
+from vx11.errors import Vx11Error
+
+SCHEMA = 1
+GENESIS = "0" * 64
+
+
+class EvidenceError(Vx11Error):
+    """A record could not be written."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a chain, and at which record (the first is 1)."""
+
+    record: int
+    message: str
+
+
+class Chain:
+    """Appends to one chain; each record is on the disk before `append` returns.
+
+    Raises:
+        EvidenceError: the file cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.count, self.head = _last(path)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise EvidenceError(f"evidence cannot be written to {path}: {error.strerror}") from error
+        except (ValueError, KeyError) as error:
+            raise EvidenceError(f"the evidence in {path} is damaged: {error}; move it away and keep it") from error
+
+    def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
+        """Adds one record.
+
+        Args:
+            actor: who did it.
+            action: what was done, one word or two with `_`.
+            subject: to what: a window, a service, a case.
+            data: whatever else is known; JSON.
+
+        Raises:
+            EvidenceError: it is not on the disk.
+        """
+        with self._lock:
+            record: dict[str, Any] = {
+                "schema": SCHEMA,
+                "seq": self.count + 1,
+                "wall_ns": str(time.time_ns()),
+                "mono_ns": str(time.clock_gettime_ns(time.CLOCK_BOOTTIME)),
+                "actor": actor,
+                "action": action,
+                "subject": subject,
+                "data": data or {},
+                "prev": self.head,
+            }
+            record["hash"] = hash_of(record)
+            self._write(rfc8785.dumps(record) + b"\n")
+            self.count, self.head = self.count + 1, record["hash"]
+
+    def _write(self, line: bytes) -> None:
+        start = os.lseek(self._file, 0, os.SEEK_END)
+        try:
+            written = os.write(self._file, line)
+            if written != len(line):
+                raise OSError(28, "no space left")
+            os.fdatasync(self._file)
+        except OSError as error:
+            # Half a line must not be the start of the next record.
+            os.ftruncate(self._file, start)
+            raise EvidenceError(f"evidence cannot be written to {self.path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self._file)
+
+
+def hash_of(record: dict[str, Any]) -> str:
+    """sha256 over the canonical form of a record without its own hash."""
+    return hashlib.sha256(rfc8785.dumps({key: value for key, value in record.items() if key != "hash"})).hexdigest()
+
+
+def verify(path: Path) -> tuple[int, list[Finding]]:
+    """Reads a chain from its start.
+
+    Returns:
+        The number of records, and what is wrong; nothing when the chain is sound.
+    """
+    findings: list[Finding] = []
+    head, number = GENESIS, 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line)
+                found = _check(record, number, head)
+            except (ValueError, KeyError, TypeError, rfc8785.CanonicalizationError):
+                findings.append(Finding(number, "is not a record"))
+                break
+            findings += [Finding(number, message) for message in found]
+            head = record["hash"]
+    return number, findings
+
+
+def _check(record: dict[str, Any], number: int, head: str) -> list[str]:
+    found = []
+    if record["seq"] != number:
+        found.append(f"has the sequence number {record['seq']}")
+    if record["prev"] != head:
+        found.append("does not follow the record before it")
+    if record["hash"] != hash_of(record):
+        found.append("does not match its own hash")
+    return found
+
+
+def _last(path: Path) -> tuple[int, str]:
+    """Count and head of a chain that is there already."""
+    count, head = 0, GENESIS
+    if path.exists():
+        with path.open("rb") as file:
+            for line in file:
+                record = json.loads(line)
+                count, head = record["seq"], record["hash"]
+    return count, head

@@ -1,0 +1,82 @@
+"""The ASGI application of madre."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from anyio import to_thread
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from vx11 import __version__
+from vx11.errors import Vx11Error
+from vx11.madre import problems, routes
+from vx11.madre.guard import Guard
+from vx11.madre.metrics import WindowCollector
+from vx11.madre.settings import Rate
+from vx11.madre.tokens import Bearer
+from vx11.windows.manager import Windows
+from vx11.yamlfile import dotted, sentence
+
+
+def build(
+    windows: Windows, *, check: Callable[[str], Bearer], rate: Rate | None, registry: CollectorRegistry
+) -> FastAPI:
+    """Puts the application together.
+
+    Args:
+        windows: the windows of the cell; started and stopped with the application.
+        check: tells whose token it is.
+        rate: requests a token; None for no limit.
+        registry: where metrics are collected.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await to_thread.run_sync(windows.start)
+        yield
+        await to_thread.run_sync(windows.stop)
+
+    app = FastAPI(
+        title="VX11 power",
+        version=__version__,
+        description="Opens services as power windows and keeps the host in SOLO_MADRE otherwise.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    registry.register(WindowCollector(windows))
+    app.state.desk = routes.Desk(windows, lambda: generate_latest(registry))
+    app.include_router(routes.api)
+    app.add_middleware(Guard, check=check, rate=rate, record=windows.record)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Vx11Error, _refused)
+    app.add_exception_handler(HTTPException, _other)
+    app.add_exception_handler(Exception, _failed)
+    return app
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = [
+        {"field": dotted([part for part in item["loc"] if part != "body"]) or "body", "message": sentence(item)}
+        for item in error.errors()
+    ]
+    detail = "; ".join(f"{item['field']}: {item['message']}" for item in found)
+    return problems.response("invalid_request", detail, errors=found)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Vx11Error)
+    return problems.of(error)
+
+
+async def _other(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+    return problems.response(code, str(error.detail))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return problems.response("internal", "madre failed at this request; its log says why")

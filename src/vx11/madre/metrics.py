@@ -1,0 +1,55 @@
+"""Prometheus metrics: what is open now, and a count of everything that evidence records."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from vx11.windows.books import Evidence
+from vx11.windows.manager import Windows
+from vx11.windows.window import State
+
+
+class CountedEvidence:
+    """Evidence that counts what it records: each change has a record, so each count has its evidence."""
+
+    def __init__(self, evidence: Evidence, registry: CollectorRegistry) -> None:
+        self._evidence = evidence
+        self._actions = Counter("vx11_actions", "What was recorded", ["action"], registry=registry)
+        self._closed = Counter("vx11_windows_closed", "Closed windows", ["reason"], registry=registry)
+
+    def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
+        """Records, then counts."""
+        self._evidence.append(actor, action, subject, data)
+        self._actions.labels(action).inc()
+        if action == "closed" and data:
+            self._closed.labels(data["reason"]).inc()
+
+
+class WindowCollector(Collector):
+    """The present state of windows, read when somebody asks."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+
+    def collect(self) -> Iterable[Metric]:
+        """One family a question."""
+        yield from self._states()
+        now = self._windows.clock.now()
+        remaining = GaugeMetricFamily("vx11_window_remaining_seconds", "Time left", labels=["service"])
+        for window in self._windows.windows():
+            remaining.add_metric([window.service], window.remaining(now))
+        yield remaining
+        alive = float(self._windows.store.watchdog_is_alive())
+        yield GaugeMetricFamily("vx11_watchdog_alive", "Whether a second enforcer is alive", value=alive)
+
+    def _states(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily("vx11_windows", "Windows by state", labels=["state"])
+        present = [window.state for window in self._windows.windows()]
+        for state in State:
+            if state is not State.CLOSED:
+                family.add_metric([state.value], present.count(state))
+        yield family

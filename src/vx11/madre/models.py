@@ -1,0 +1,282 @@
+"""What requests and answers look like; the source of the OpenAPI description."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from vx11.catalogue.limits import Limits
+from vx11.clock import Instant, iso
+from vx11.engines.port import Usage
+from vx11.units import Seconds, Size
+from vx11.windows.window import Window
+
+PositiveSeconds = Annotated[Seconds, Field(gt=0)]
+
+
+class Request(BaseModel):
+    """A request; a key that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Resources(Request):
+    """Limits of a window. They are strict: what cannot be enforced refuses the window."""
+
+    cpu: float | None = Field(default=None, gt=0, description="processors; 0.5 is half of one core")
+    memory: Annotated[Size, Field(gt=0)] | None = Field(default=None, description="bytes, or text such as 256MB")
+    iops: int | None = Field(default=None, gt=0, description="operations a second, for reading and for writing")
+    read_iops: int | None = Field(default=None, gt=0)
+    write_iops: int | None = Field(default=None, gt=0)
+    pids: int | None = Field(default=None, gt=0, description="processes and threads")
+
+    def limits(self) -> Limits:
+        """As the windows know them."""
+        return Limits(self.cpu, self.memory, self.read_iops or self.iops, self.write_iops or self.iops, self.pids)
+
+
+class Open(Request):
+    """Opens a service."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"service": "auth-service", "ttl": "5m", "resources": {"cpu": 0.5}}]}
+    )
+
+    service: str = Field(min_length=1)
+    ttl: PositiveSeconds | None = Field(default=None, description="seconds, or text such as 5m; default: the service's, else 300")
+    hold: bool = Field(default=False, description="stay open beyond the ttl until released")
+    resources: Resources = Resources()
+    min_remaining: Annotated[Seconds, Field(ge=0)] | None = Field(
+        default=None, description="a window that is open with less left than this is extended to ttl"
+    )
+    wait: bool = Field(default=True, description="answer when it is ready, not when it has begun")
+    dry_run: bool = Field(default=False, description="check everything, change nothing")
+
+
+class OneWindow(Request):
+    """Names a window by its id or by its service."""
+
+    window_id: str | None = None
+    service: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "OneWindow":
+        if (self.window_id is None) == (self.service is None):
+            raise ValueError("name the window by exactly one of window_id and service")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The one that was given."""
+        return self.window_id or self.service or ""
+
+
+class Close(OneWindow):
+    """Closes a window."""
+
+    force: bool = Field(default=False, description="at once, without grace")
+    wait: bool = Field(default=True, description="answer when it is closed")
+
+
+class Hold(OneWindow):
+    """Sets or releases the hold."""
+
+    hold: bool
+    wait: bool = Field(default=True, description="when the release closes it, answer when it is closed")
+
+
+class Extend(OneWindow):
+    """Gives a window more time."""
+
+    ttl: PositiveSeconds = Field(description="seconds from now that it has at least")
+
+
+class SoloMadre(Request):
+    """Returns the cell to SOLO_MADRE."""
+
+    dry_run: bool = Field(default=False, description="say what would be stopped, stop nothing")
+
+
+class LegacyOpen(BaseModel):
+    """The request of the older deployment; keys it does not know were ignored there and are here."""
+
+    service: str = Field(min_length=1)
+    ttl_sec: PositiveSeconds | None = None
+    hold: bool = False
+
+
+class LegacyClose(BaseModel):
+    """The request of the older deployment."""
+
+    window_id: str | None = None
+    service: str | None = None
+    force: bool = False
+
+
+class UsageView(BaseModel):
+    """What a window used. Percent is of one core, the mean since it was ready; sizes are bytes."""
+
+    cpu_s: float
+    cpu_percent: float | None
+    memory_bytes: int
+    memory_peak_bytes: int
+    io_read_bytes: int | None
+    io_write_bytes: int | None
+    io_read_ops: int | None
+    io_write_ops: int | None
+    source: str
+
+    @classmethod
+    def of(cls, usage: Usage, percent: float | None) -> "UsageView":
+        """From what the engine measured."""
+        return cls(
+            cpu_s=round(usage.cpu_ns / 1e9, 6),
+            cpu_percent=None if percent is None else round(percent, 3),
+            memory_bytes=usage.memory,
+            memory_peak_bytes=usage.memory_peak,
+            io_read_bytes=usage.io_read_bytes,
+            io_write_bytes=usage.io_write_bytes,
+            io_read_ops=usage.io_read_ops,
+            io_write_ops=usage.io_write_ops,
+            source=usage.source,
+        )
+
+
+class WindowView(BaseModel):
+    """A window. Times are ISO 8601, UTC."""
+
+    window_id: str | None
+    service: str
+    generation: int | None = None
+    cell: str
+    state: str | None = None
+    opened_at: str | None = None
+    ready_at: str | None = None
+    startup_ms: float | None = None
+    expires_at: str | None = None
+    remaining_s: float | None = None
+    hold: bool = False
+    hold_until: str | None = None
+    opened_by: str | None = None
+    resources: dict[str, Any] = {}
+    not_enforced: list[str] = []
+    endpoints: list[str] = []
+    usage: UsageView | None = None
+    closed_at: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    open_s: float | None = None
+    close_ms: float | None = None
+
+    @classmethod
+    def of(cls, window: Window, usage: Usage | None, now: Instant) -> "WindowView":
+        """From the window as it is now."""
+        done = window.closed
+        return cls(
+            window_id=window.window_id,
+            service=window.service,
+            generation=window.generation,
+            cell=window.cell,
+            state=window.state.value,
+            opened_at=window.opened.iso(),
+            ready_at=window.ready.iso() if window.ready else None,
+            startup_ms=_ms(window.opened, window.ready),
+            expires_at=window.deadline.iso(),
+            remaining_s=0.0 if done else round(window.remaining(now), 3),
+            hold=window.hold,
+            hold_until=window.hold_until.iso() if window.hold_until else None,
+            opened_by=window.opened_by,
+            resources=window.limits.to_json(),
+            not_enforced=list(window.not_enforced),
+            endpoints=list(window.endpoints),
+            usage=UsageView.of(usage, window.cpu_percent(usage, now)) if usage else None,
+            closed_at=done.iso() if done else None,
+            reason=window.reason.value if window.reason else None,
+            detail=window.detail or None,
+            open_s=round(window.open_seconds(now), 3),
+            close_ms=_ms(window.closing, done),
+        )
+
+
+class WindowOutcome(WindowView):
+    """A window, and whether the call changed anything."""
+
+    changed: bool
+
+
+class EngineView(BaseModel):
+    """The engine, why it is this one, and what it can do."""
+
+    name: str
+    why: str
+    capabilities: list[str]
+
+
+class Status(BaseModel):
+    """What is open, and whether only the core runs."""
+
+    cell: str
+    windows: list[WindowView]
+    solo_madre: bool
+    watchdog: bool = Field(description="whether a second enforcer is alive")
+    engine: EngineView
+    checked_at: str
+    closed: list[WindowView] | None = None
+
+
+class Logs(BaseModel):
+    """The last lines of a window's service."""
+
+    window_id: str
+    service: str
+    lines: list[str]
+
+
+class Item(BaseModel):
+    """Something that ran."""
+
+    what: str
+    window_id: str | None = None
+    service: str | None = None
+
+
+class SoloMadreView(BaseModel):
+    """What ran, what was stopped, and the proof."""
+
+    solo_madre: bool
+    changed: bool
+    dry_run: bool
+    checked_at: str
+    core: list[str]
+    running: list[Item]
+    stopped: list[WindowView]
+    foreign: list[Item]
+    took_ms: float
+
+
+class Health(BaseModel):
+    """Liveness of the entry."""
+
+    status: str = "ok"
+
+
+class LegacyWindow(BaseModel):
+    """The answer of the older deployment."""
+
+    window_id: str
+    deadline_timestamp: float
+    closed_at: str | None = None
+    duration_sec: float | None = None
+
+
+def legacy(window: Window, now: Instant) -> LegacyWindow:
+    """A window as the older deployment described it."""
+    return LegacyWindow(
+        window_id=window.window_id,
+        deadline_timestamp=window.deadline.wall_ns / 1e9,
+        closed_at=iso(window.closed.wall_ns) if window.closed else None,
+        duration_sec=round(window.open_seconds(now), 3) if window.closed else None,
+    )
+
+
+def _ms(start: Instant | None, end: Instant | None) -> float | None:
+    return round(start.seconds_until(end) * 1000, 3) if start and end else None

@@ -1,0 +1,48 @@
+"""The endpoint policy: everything is denied that does not stand here (spec §2)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One exception to DENY_ALL.
+
+    Attributes:
+        scope: what a token must carry; None needs no token.
+        emergency: counted on a rate budget of its own, so that an emergency stop is never refused for noise.
+    """
+
+    method: str
+    path: str
+    scope: str | None
+    emergency: bool = False
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/health", None),
+    Endpoint("GET", "/metrics", "metrics:read"),
+    Endpoint("GET", "/openapi.json", "power:read"),
+    Endpoint("GET", "/docs", "power:read"),
+    Endpoint("POST", "/api/v1/windows/open", "power:write"),
+    Endpoint("POST", "/api/v1/windows/close", "power:write", emergency=True),
+    Endpoint("POST", "/api/v1/windows/hold", "power:write"),
+    Endpoint("POST", "/api/v1/windows/extend", "power:write"),
+    Endpoint("GET", "/api/v1/windows/status", "power:read"),
+    Endpoint("GET", "/api/v1/windows/logs", "power:read"),
+    Endpoint("POST", "/api/v1/system/solo_madre", "system:write", emergency=True),
+    Endpoint("POST", "/madre/power/window/open", "power:write"),
+    Endpoint("POST", "/madre/power/window/close", "power:write", emergency=True),
+)
+
+_BY_KEY = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS}
+_PATHS = {endpoint.path for endpoint in ENDPOINTS}
+
+
+def find(method: str, path: str) -> Endpoint | None:
+    """The exception that lets a request through, None when there is none. HEAD is judged as GET."""
+    return _BY_KEY.get(("GET" if method == "HEAD" else method, path))
+
+
+def is_path(path: str) -> bool:
+    """Whether any method is allowed there."""
+    return path in _PATHS

@@ -1,0 +1,57 @@
+"""Problem documents (RFC 9457): what was wrong, and with which field."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+from vx11.engines.port import EngineError
+from vx11.errors import Vx11Error
+from vx11.windows.errors import WindowError
+
+TITLES = {
+    "invalid_request": (422, "The request is not valid"),
+    "token_missing": (401, "A token is needed"),
+    "token_invalid": (401, "The token is not valid"),
+    "scope_missing": (403, "The token does not allow this"),
+    "service_not_allowed": (403, "The service may not be opened"),
+    "service_unknown": (404, "There is no such service"),
+    "no_window": (404, "There is no such window"),
+    "not_found": (404, "There is no such endpoint"),
+    "method_not_allowed": (405, "The endpoint does not take this method"),
+    "limits_differ": (409, "The window is open with other limits"),
+    "limits_not_applied": (409, "A limit did not take effect"),
+    "window_stuck": (409, "An earlier window could not be closed"),
+    "ttl_too_long": (422, "The time is longer than the service allows"),
+    "rate_limited": (429, "Too many requests"),
+    "internal": (500, "madre failed"),
+    "open_failed": (502, "The service did not open"),
+    "engine_unavailable": (503, "The engine does not answer"),
+    "evidence_unavailable": (503, "Evidence cannot be written"),
+}
+
+
+def response(
+    code: str, detail: str, *, errors: Sequence[dict[str, Any]] = (), headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """The answer for one problem."""
+    status, title = TITLES[code]
+    body: dict[str, Any] = {
+        "type": f"urn:vx11:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if errors:
+        body["errors"] = list(errors)
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def of(error: Vx11Error) -> JSONResponse:
+    """The answer for an error of the package."""
+    if isinstance(error, WindowError):
+        errors = [{"field": error.field, "message": str(error)}] if error.field else []
+        return response(error.code, str(error), errors=errors)
+    code = "engine_unavailable" if isinstance(error, EngineError) else "internal"
+    return response(code, str(error))

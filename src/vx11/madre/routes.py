@@ -1,0 +1,223 @@
+"""The routes of the power API (spec §1). They translate; `windows/` decides.
+
+Calls that wait run in threads: emergencies (close, SOLO_MADRE) and quick answers have places of their own, so that they
+never queue behind opens that wait for readiness.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from vx11.madre import models
+from vx11.windows import solo_madre
+from vx11.windows.manager import Outcome, Windows
+from vx11.windows.opening import OpenRequest
+from vx11.windows.window import Window
+
+Answer = TypeVar("Answer")
+CORE = ["madre"]
+_PLACES = {"work": 64, "quick": 8, "emergency": 16}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {"application/problem+json": {}}}
+    for status, text in {
+        401: "The token is missing or not valid",
+        403: "The token, or the allowlist, does not allow this",
+        404: "There is no such service or window",
+        409: "The window cannot be had like this",
+        422: "The request is not valid",
+        429: "Too many requests; see Retry-After",
+        502: "The service did not open",
+        503: "Engine or evidence is not available",
+    }.items()
+}
+
+
+class Desk:
+    """Where routes find the windows, and threads to ask them in."""
+
+    def __init__(self, windows: Windows, export: Callable[[], bytes]) -> None:
+        self.windows = windows
+        self.export = export
+        self._places: dict[str, CapacityLimiter] = {}
+
+    async def ask(self, kind: str, question: Callable[[], Answer]) -> Answer:
+        """Runs a question in a thread of its kind."""
+        if kind not in self._places:
+            self._places[kind] = CapacityLimiter(_PLACES[kind])
+        return await to_thread.run_sync(question, limiter=self._places[kind])
+
+    def view(self, window: Window) -> models.WindowView:
+        """A window with its usage, as clients see it."""
+        return models.WindowView.of(window, self.windows.usage(window), self.windows.clock.now())
+
+    def views(self, windows: Iterable[Window]) -> list[models.WindowView]:
+        """Several of them."""
+        return [self.view(window) for window in windows]
+
+    def outcome(self, outcome: Outcome, service: str = "") -> models.WindowOutcome:
+        """A window and whether it changed; in a dry run there may be no window yet."""
+        if outcome.window is None:
+            return models.WindowOutcome(window_id=None, service=service, cell=self.windows.cell, changed=outcome.changed)
+        return models.WindowOutcome(**self.view(outcome.window).model_dump(), changed=outcome.changed)
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def _actor(request: Request) -> str:
+    return str(request.scope["bearer"].subject)
+
+
+AtDesk = Annotated[Desk, Depends(_desk)]
+Actor = Annotated[str, Depends(_actor)]
+api = APIRouter(responses=_PROBLEMS)
+
+
+@api.post("/api/v1/windows/open", tags=["windows"])
+async def open_window(body: models.Open, desk: AtDesk, actor: Actor) -> models.WindowOutcome:
+    """Opens a service, or answers the window that is open already."""
+    request = OpenRequest(
+        service=body.service,
+        ttl=body.ttl,
+        hold=body.hold,
+        limits=body.resources.limits(),
+        min_remaining=body.min_remaining,
+        wait=body.wait,
+        dry_run=body.dry_run,
+    )
+    return await desk.ask("work", lambda: desk.outcome(desk.windows.open(request, actor), body.service))
+
+
+@api.post("/api/v1/windows/close", tags=["windows"])
+async def close_window(body: models.Close, desk: AtDesk, actor: Actor) -> models.WindowOutcome:
+    """Closes a window: stop signal, grace, kill; at once with `force`."""
+
+    def close() -> models.WindowOutcome:
+        return desk.outcome(desk.windows.close(body.name, force=body.force, wait=body.wait, actor=actor))
+
+    return await desk.ask("emergency", close)
+
+
+@api.post("/api/v1/windows/hold", tags=["windows"])
+async def hold_window(body: models.Hold, desk: AtDesk, actor: Actor) -> models.WindowOutcome:
+    """Holds a window beyond its deadline, or releases it; released after its deadline it closes at once."""
+
+    def hold() -> models.WindowOutcome:
+        return desk.outcome(desk.windows.hold(body.name, on=body.hold, wait=body.wait, actor=actor))
+
+    return await desk.ask("work", hold)
+
+
+@api.post("/api/v1/windows/extend", tags=["windows"])
+async def extend_window(body: models.Extend, desk: AtDesk, actor: Actor) -> models.WindowOutcome:
+    """Gives a window at least `ttl` seconds from now; never shortens it."""
+    return await desk.ask("work", lambda: desk.outcome(desk.windows.extend(body.name, body.ttl, actor)))
+
+
+@api.get("/api/v1/windows/status", tags=["windows"], response_model_exclude_none=False)
+async def status(
+    desk: AtDesk, service: Annotated[str | None, Query()] = None, closed: Annotated[bool, Query()] = False
+) -> models.Status:
+    """What is open, and whether only the core runs; with `closed`, also what closed lately, newest first."""
+
+    def answer() -> models.Status:
+        windows, engine = desk.windows, desk.windows.engine
+        proof = solo_madre.check(windows)
+        return models.Status(
+            cell=windows.cell,
+            windows=desk.views(window for window in proof.windows if service in (None, window.service)),
+            solo_madre=proof.solo,
+            watchdog=windows.store.watchdog_is_alive(),
+            engine=models.EngineView(name=engine.name, why=engine.why, capabilities=sorted(engine.capabilities)),
+            checked_at=proof.checked.iso(),
+            closed=desk.views(w for w in windows.closed() if service in (None, w.service)) if closed else None,
+        )
+
+    return await desk.ask("quick", answer)
+
+
+@api.get("/api/v1/windows/logs", tags=["windows"])
+async def logs(
+    desk: AtDesk, window: Annotated[str, Query()], tail: Annotated[int, Query(ge=1, le=2000)] = 200
+) -> models.Logs:
+    """The last lines of a window's service, by id or service; also of one that closed lately."""
+
+    def answer() -> models.Logs:
+        found = desk.windows.find(window)
+        return models.Logs(window_id=found.window_id, service=found.service, lines=desk.windows.logs(found, tail))
+
+    return await desk.ask("work", answer)
+
+
+@api.post("/api/v1/system/solo_madre", tags=["system"])
+async def enforce_solo_madre(
+    desk: AtDesk, actor: Actor, body: models.SoloMadre | None = None
+) -> models.SoloMadreView:
+    """Closes every window of the cell and proves that only the core runs."""
+    dry_run = body.dry_run if body else False
+
+    def answer() -> models.SoloMadreView:
+        done = solo_madre.enforce(desk.windows, actor, dry_run=dry_run)
+        to_stop = len(done.before.windows) + len(done.before.unaccounted)
+        running = [
+            models.Item(what=f"window {w.window_id}", window_id=w.window_id, service=w.service) for w in done.before.windows
+        ]
+        running += [
+            models.Item(what=item.what, window_id=item.window_id, service=item.service) for item in done.before.unaccounted
+        ]
+        return models.SoloMadreView(
+            solo_madre=done.after.solo,
+            changed=bool(to_stop),
+            dry_run=dry_run,
+            checked_at=done.after.checked.iso(),
+            core=CORE + (["watchdog"] if desk.windows.store.watchdog_is_alive() else []),
+            running=running,
+            stopped=desk.views(done.stopped),
+            foreign=[models.Item(what=what) for what in done.after.foreign],
+            took_ms=done.took_ms,
+        )
+
+    return await desk.ask("emergency", answer)
+
+
+@api.post("/madre/power/window/open", tags=["older clients"], deprecated=True)
+async def legacy_open(body: models.LegacyOpen, desk: AtDesk, actor: Actor) -> models.LegacyWindow:
+    """The open call of the older deployment."""
+    request = OpenRequest(service=body.service, ttl=body.ttl_sec, hold=body.hold)
+
+    def answer() -> models.LegacyWindow:
+        window = desk.windows.open(request, actor).window
+        assert window is not None  # only a dry run has none
+        return models.legacy(window, desk.windows.clock.now())
+
+    return await desk.ask("work", answer)
+
+
+@api.post("/madre/power/window/close", tags=["older clients"], deprecated=True)
+async def legacy_close(body: models.LegacyClose, desk: AtDesk, actor: Actor) -> models.LegacyWindow:
+    """The close call of the older deployment."""
+    name = body.window_id or body.service or ""
+
+    def answer() -> models.LegacyWindow:
+        window = desk.windows.close(name, force=body.force, wait=True, actor=actor).window
+        assert window is not None  # a close always answers one
+        return models.legacy(window, desk.windows.clock.now())
+
+    return await desk.ask("emergency", answer)
+
+
+@api.get("/health", tags=["system"])
+async def health() -> models.Health:
+    """Liveness of the entry; needs no token."""
+    return models.Health()
+
+
+@api.get("/metrics", tags=["system"], response_class=Response)
+async def metrics(desk: AtDesk) -> Response:
+    """Prometheus text format."""
+    return Response(await desk.ask("quick", desk.export), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,93 @@
+"""Runs a madre: takes the cell's lock, binds the entry port, serves until it is told to stop."""
+
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from vx11.clock import Clock
+from vx11.engines import select
+from vx11.engines.port import Engine
+from vx11.errors import EnvironmentProblem
+from vx11.evidence.chain import Chain
+from vx11.madre import app, tokens
+from vx11.madre.metrics import CountedEvidence
+from vx11.madre.services import FileServices
+from vx11.madre.settings import Settings
+from vx11.statefiles import MADRE_LOCK, held_lock
+from vx11.windows.manager import Windows
+from vx11.windows.store import StateStore
+
+log = logging.getLogger(__name__)
+SHUTDOWN_GRACE = 5
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._listening()
+
+
+def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
+    """Serves until SIGTERM or SIGINT. Windows stay open when it ends; the next madre takes them over.
+
+    Args:
+        settings: how it is set up.
+        ready: called when it listens, with its URL, its engine, and whether a watchdog is alive.
+
+    Raises:
+        InputError: a file or a setting is wrong.
+        EnvironmentProblem, EngineError: this machine cannot run it, or another madre already runs this cell.
+    """
+    key = tokens.read_key(settings.key)
+    services = FileServices(settings.catalogue, settings.allowlist)
+    store = StateStore(settings.cell_state)
+    with _cell_lock(store), contextlib.closing(settings.bind()) as bound:
+        engine = select.make(settings.engine, settings.cell, settings.cell_state, settings.data / settings.cell)
+        chain = Chain(settings.evidence / "evidence.jsonl")
+        registry = CollectorRegistry()
+        windows = Windows(
+            cell=settings.cell,
+            services=services,
+            engine=engine,
+            store=store,
+            evidence=CountedEvidence(chain, registry),
+            clock=Clock(),
+        )
+        application = app.build(
+            windows,
+            check=lambda token: tokens.check(
+                token, key, cell=settings.cell, require_aud_jti=settings.require_aud_jti
+            ),
+            rate=settings.rate_limit,
+            registry=registry,
+        )
+        host, port = bound.getsockname()[:2]
+        config = uvicorn.Config(
+            application, log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_GRACE, server_header=False
+        )
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        _Server(config, lambda: ready(url, engine, store.watchdog_is_alive())).run(sockets=[bound])
+        chain.close()
+
+
+@contextlib.contextmanager
+def _cell_lock(store: StateStore) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(held_lock(store.folder / MADRE_LOCK))
+        except BlockingIOError as error:
+            raise EnvironmentProblem(
+                f"another madre runs the cell in {store.folder}; stop it first, or name another cell with --cell"
+            ) from error
+        yield

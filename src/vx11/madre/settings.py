@@ -1,0 +1,128 @@
+"""How a madre is set up: the flags of `vx11 serve`, or the same names in a YAML file."""
+
+import os
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from vx11 import yamlfile
+from vx11.catalogue.service import Model
+from vx11.engines.select import EngineName
+from vx11.errors import InputError
+
+_RATE = re.compile(r"(\d+)/(s|min|h)(?::(\d+))?")
+_PERIOD = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate limit: `requests` in `period` seconds, and `burst` at once."""
+
+    requests: int
+    period: float
+    burst: int
+
+    @classmethod
+    def read(cls, value: Any) -> "Rate | None":
+        """Reads `60/min:10`; `off` is None.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        if value is None or isinstance(value, Rate):
+            return value
+        if value is False or value == "off":  # YAML reads a bare `off` as false
+            return None
+        match = _RATE.fullmatch(str(value))
+        if not match or int(match[1]) == 0:
+            raise ValueError(f"{value!r} is not a rate; write REQUESTS/PERIOD:BURST such as 60/min:10, or off")
+        return cls(int(match[1]), _PERIOD[match[2]], max(1, int(match[3] or match[1])))
+
+
+DEFAULT_RATE = Rate(60, 60.0, 10)
+
+
+def default_state() -> Path:
+    """A tmpfs where there is one: /run for root, the user's runtime folder otherwise."""
+    if os.geteuid() == 0:
+        return Path("/run/vx11")
+    return Path(os.environ.get("XDG_RUNTIME_DIR", f"/tmp/vx11-{os.geteuid()}")) / "vx11"  # noqa: S108 - per user
+
+
+def default_data() -> Path:
+    """Where named volumes of the process engine lie."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/vx11")
+    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share")) / "vx11"
+
+
+def default_evidence() -> Path:
+    """Where madre's evidence lies."""
+    return Path("/var/log/vx11") if os.geteuid() == 0 else default_data() / "evidence"
+
+
+class Settings(Model):
+    """Everything that `vx11 serve` needs to know."""
+
+    catalogue: Path = Path("catalogue.yml")
+    allowlist: Path = Path("/etc/vx11/allowed_services.yaml")
+    key: Path = Path("/etc/vx11/key")
+    engine: EngineName = "auto"
+    listen: str = "127.0.0.1:8000"
+    cell: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
+    state: Path = Field(default_factory=default_state)
+    evidence: Path = Field(default_factory=default_evidence)
+    data: Path = Field(default_factory=default_data)
+    rate_limit: Annotated[Rate | None, BeforeValidator(Rate.read)] = DEFAULT_RATE
+    require_aud_jti: bool = True
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(f"{value!r} is not ADDRESS:PORT, such as 127.0.0.1:8000")
+        return value
+
+    def bind(self) -> socket.socket:
+        """A listening socket at `listen`; port 0 takes any that is free.
+
+        Raises:
+            InputError: the address is taken or is not one of this host.
+        """
+        host, _, port = self.listen.rpartition(":")
+        bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            bound.close()
+            raise InputError.of(f"cannot listen on {self.listen}: {error.strerror}; choose another with --listen") from error
+        return bound
+
+    @property
+    def cell_state(self) -> Path:
+        """The state folder of this cell."""
+        return self.state / self.cell
+
+
+def load(path: Path | None, flags: dict[str, Any]) -> Settings:
+    """The settings of a file, with flags over them; relative paths in the file start from its folder.
+
+    Raises:
+        InputError: every problem of the file and the flags.
+    """
+    given: Any = {}
+    if path is not None:
+        given = yamlfile.load(path) or {}
+        if isinstance(given, dict):
+            for name in ("catalogue", "allowlist", "key", "state", "evidence", "data"):
+                if isinstance(given.get(name), str):
+                    given[name] = str(path.parent / given[name])
+            given |= flags
+        return yamlfile.parse(Settings, given, path)
+    return yamlfile.parse(Settings, flags, Path("vx11 serve"))

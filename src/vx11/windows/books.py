@@ -1,0 +1,86 @@
+"""What is written down about windows: state files and evidence, before anybody is told."""
+
+import contextlib
+import logging
+from typing import Any, Protocol
+
+from vx11.evidence.chain import EvidenceError
+from vx11.windows.errors import EvidenceUnavailable
+from vx11.windows.store import StateStore
+from vx11.windows.window import Window
+
+log = logging.getLogger(__name__)
+
+
+class Evidence(Protocol):
+    """Where changes are recorded."""
+
+    def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
+        """Adds one record.
+
+        Raises:
+            EvidenceError: it could not be written.
+        """
+
+
+class Books:
+    """State files and evidence of one cell."""
+
+    def __init__(self, store: StateStore, evidence: Evidence) -> None:
+        self.store = store
+        self._evidence = evidence
+
+    def record(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
+        """Writes evidence; what must not wait for it, such as closing, goes on without, and the log says so."""
+        try:
+            self._evidence.append(actor, action, subject, data)
+        except EvidenceError as error:
+            log.error("%s", error)
+
+    def birth(self, window: Window, actor: str, ttl: float) -> None:
+        """Writes a window down before anything of it is started.
+
+        Raises:
+            EvidenceUnavailable: it cannot be written, so it must not be opened.
+        """
+        data = {"service": window.service, "ttl_s": ttl, "hold": window.hold, "limits": window.limits.to_json()}
+        try:
+            self._evidence.append(actor, "opening", window.window_id, data)
+            self.store.save(window)
+        except (EvidenceError, OSError) as error:
+            raise EvidenceUnavailable(f"{window.service} was not opened, since this cannot be recorded: {error}") from error
+
+    def save(self, window: Window) -> None:
+        """Writes a window's state.
+
+        Raises:
+            EvidenceUnavailable: the disk is full or gone.
+        """
+        try:
+            self.store.save(window)
+        except OSError as error:
+            raise EvidenceUnavailable(f"the state of {window.service} cannot be written: {error.strerror}") from error
+
+    def save_quietly(self, window: Window) -> None:
+        """Writes a window's state; closing goes on when the disk does not."""
+        try:
+            self.store.save(window)
+        except OSError as error:
+            log.error("the state of %s cannot be written: %s", window.window_id, error.strerror)
+
+    def opened(self, window: Window) -> None:
+        """A window is open."""
+        self.save(window)
+        self.record("madre", "opened", window.window_id, {"service": window.service, "endpoints": list(window.endpoints)})
+
+    def closed(self, window: Window) -> None:
+        """A window is closed: evidence keeps it, its state file goes."""
+        data = {
+            "service": window.service,
+            "reason": window.reason,
+            "detail": window.detail,
+            "open_s": round(window.open_seconds(window.closed or window.opened), 3),
+        }
+        self.record("madre", "closed", window.window_id, data)
+        with contextlib.suppress(OSError):
+            self.store.delete(window.window_id)

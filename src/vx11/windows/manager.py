@@ -1,0 +1,228 @@
+"""Windows of one cell, as callers see them: open, close, hold, extend, and what is known of each."""
+
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from vx11.catalogue.compose import Service
+from vx11.catalogue.limits import Limits
+from vx11.clock import Clock
+from vx11.engines.port import Engine, Found, Usage
+from vx11.windows.books import Books, Evidence
+from vx11.windows.closing import Closing
+from vx11.windows.enforcer import Enforcer
+from vx11.windows.errors import WindowError, WindowStuck
+from vx11.windows.opening import Opening, OpenRequest, Services, reused, ttl_of
+from vx11.windows.registry import Registry
+from vx11.windows.slot import SETTLED, Slot
+from vx11.windows.store import StateStore
+from vx11.windows.window import Reason, State, Window
+
+CLOSERS = 32
+CLOSE_MARGIN = 10.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A window, and whether the call changed anything. In a dry run the window may not exist (None)."""
+
+    window: Window | None
+    changed: bool
+
+
+class Windows:
+    """All windows of a cell.
+
+    Args:
+        cell: its name.
+        services: catalogue and allowlist.
+        engine: what runs services.
+        store: the state files.
+        evidence: the chain of this cell.
+        clock: time.
+        profile: limits that apply, best effort, where nobody states any.
+    """
+
+    def __init__(
+        self,
+        *,
+        cell: str,
+        services: Services,
+        engine: Engine,
+        store: StateStore,
+        evidence: Evidence,
+        clock: Clock,
+        profile: Limits | None = None,
+    ) -> None:
+        self.cell = cell
+        self.engine = engine
+        self.clock = clock
+        self.store = store
+        self._books = Books(store, evidence)
+        self._registry = Registry()
+        self._stopping = threading.Event()
+        self._pool = ThreadPoolExecutor(CLOSERS, thread_name_prefix="close")
+        self._closing = Closing(engine, self._books, self._registry, clock)
+        self._opening = Opening(
+            cell=cell,
+            services=services,
+            engine=engine,
+            books=self._books,
+            registry=self._registry,
+            clock=clock,
+            closing=self._closing,
+            profile=profile or Limits(),
+            stopping=self._stopping,
+        )
+        self._enforcer = Enforcer(
+            cell=cell,
+            engine=engine,
+            books=self._books,
+            registry=self._registry,
+            clock=clock,
+            closing=self._closing,
+            pool=self._pool,
+            stopping=self._stopping,
+        )
+
+    def start(self) -> None:
+        """Takes over what an earlier madre of this cell left, then begins to enforce deadlines."""
+        self.record("madre", "started", self.cell, {"engine": self.engine.name, "why": self.engine.why})
+        self._enforcer.start()
+
+    def stop(self) -> None:
+        """Ends the threads. Windows stay as they are: the watchdog, or the next madre, goes on with them."""
+        self._stopping.set()
+        self._enforcer.join()
+        self._pool.shutdown(wait=True)
+        self.record("madre", "stopped", self.cell)
+
+    def open(self, request: OpenRequest, actor: str) -> Outcome:
+        """Opens a service, or answers the window that is open already.
+
+        Raises:
+            WindowError: it was refused or failed; nothing of it is left.
+        """
+        service = self._opening.allowed(request.service, actor)
+        ttl = ttl_of(service, request.ttl)
+        while True:
+            with self._registry.births:
+                slot = self._registry.of_service(service.name)
+                if slot is None:
+                    if request.dry_run:
+                        return Outcome(None, changed=True)
+                    slot = self._opening.birth(service, ttl, request, actor)
+                    break
+            window = slot.wait(SETTLED)
+            if window.state is State.OPEN:
+                return self._reuse(slot, ttl, request, actor)
+            if window.state is State.STUCK:
+                raise WindowStuck(f"an earlier window of {service.name} could not be closed yet ({window.window_id})")
+        if request.wait:
+            return Outcome(self._opening.bring_up(slot, service), changed=True)
+        self._pool.submit(self._bring_up_unwatched, slot, service)
+        return Outcome(slot.window, changed=True)
+
+    def _bring_up_unwatched(self, slot: Slot, service: Service) -> None:
+        with contextlib.suppress(WindowError):  # stands in the evidence; nobody waits for this answer
+            self._opening.bring_up(slot, service)
+
+    def _reuse(self, slot: Slot, ttl: float, request: OpenRequest, actor: str) -> Outcome:
+        if request.dry_run:
+            after = reused(slot.window, request, ttl, self.clock.now())
+            return Outcome(slot.window, changed=after != slot.window)
+        window, changed = slot.change(lambda now: reused(now, request, ttl, self.clock.now()), self._books.save)
+        if changed:
+            self._deadline_moved(window, actor, "extended", {"ttl_s": ttl})
+        return Outcome(window, changed)
+
+    def close(self, name: str, *, force: bool, wait: bool, actor: str) -> Outcome:
+        """Closes a window, named by its id or its service.
+
+        Raises:
+            NoWindow: nothing is open by that name.
+        """
+        slot = self._registry.get(name)
+        self.record(actor, "close_requested", slot.window.window_id, {"force": force})
+        if force:
+            self._closing.hurry(slot)
+        reason = Reason.FORCED if force else Reason.REQUESTED
+        closing = self._pool.submit(self._closing.end, slot, reason, actor, kill=force)
+        if wait:
+            closing.result()
+        return Outcome(slot.window, changed=True)
+
+    def end(self, window_id: str, reason: Reason, actor: str, *, kill: bool = False) -> Window:
+        """Closes a window by its id in the caller's own thread; one that is closed already is answered as it was."""
+        slot = next((slot for slot in self._registry.slots() if slot.window.window_id == window_id), None)
+        return self._closing.end(slot, reason, actor, kill=kill) if slot else self._registry.find(window_id)
+
+    def end_orphan(self, found: Found) -> None:
+        """Ends something that carries the cell's mark but has no record."""
+        self._closing.end_orphan(found)
+
+    def hold(self, name: str, *, on: bool, wait: bool, actor: str) -> Outcome:
+        """Sets or releases the hold. Released after its deadline, the window closes at once.
+
+        Raises:
+            NoWindow: nothing is open by that name.
+        """
+        slot = self._registry.get(name)
+        window, changed = slot.change(lambda now: now.held(on, self.clock.now()), self._books.save)
+        if not changed:
+            return Outcome(window, changed=False)
+        self._deadline_moved(window, actor, "held" if on else "released", {"hold": on})
+        if wait and window.is_due(self.clock.now()):
+            window = slot.wait(frozenset({State.CLOSED, State.STUCK}), timeout=window.grace + CLOSE_MARGIN)
+        return Outcome(window, changed=True)
+
+    def extend(self, name: str, ttl: float, actor: str) -> Outcome:
+        """Gives a window at least `ttl` seconds from now.
+
+        Raises:
+            NoWindow: nothing is open by that name.
+            TtlTooLong: its whole life would be longer than its service allows.
+        """
+        slot = self._registry.get(name)
+        window, changed = slot.change(lambda now: now.extended(ttl, self.clock.now()), self._books.save)
+        if changed:
+            self._deadline_moved(window, actor, "extended", {"ttl_s": ttl})
+        return Outcome(window, changed)
+
+    def _deadline_moved(self, window: Window, actor: str, action: str, data: dict[str, Any]) -> None:
+        self.record(actor, action, window.window_id, data | {"service": window.service})
+        self._registry.deadline_changed()
+
+    def windows(self) -> list[Window]:
+        """All that are not closed, oldest first."""
+        return [slot.window for slot in self._registry.slots()]
+
+    def closed(self) -> list[Window]:
+        """Those that closed lately, newest first."""
+        return self._registry.closed()
+
+    def find(self, name: str) -> Window:
+        """A window by id or service; of closed ones the newest.
+
+        Raises:
+            NoWindow: there is none.
+        """
+        return self._registry.find(name)
+
+    def usage(self, window: Window) -> Usage | None:
+        """What a window has used until now, or had when it closed; None where it cannot be measured."""
+        return self._closing.usage(window)
+
+    def logs(self, window: Window, tail: int) -> list[str]:
+        """The last lines of a window's service.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+        return self.engine.logs(window.running, window.window_id, tail) if window.running else []
+
+    def record(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
+        """Writes evidence about the cell; goes on without when it cannot."""
+        self._books.record(actor, action, subject, data)

@@ -1,0 +1,63 @@
+"""The place of one window in a running madre: its present value, and the means to change and await it."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from vx11.clock import Instant
+from vx11.windows.window import Reason, State, Window
+
+SETTLED = frozenset({State.OPEN, State.CLOSED, State.STUCK})
+Save = Callable[[Window], None]
+
+
+class Slot:
+    """Holds one window.
+
+    Attributes:
+        window: its present value; replaced as a whole, so it can be read without a lock.
+        next_try: when closing a stuck window is tried again.
+        give_up: why an open in progress should be taken back, None while it may go on.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.next_try: Instant | None = None
+        self.give_up: Reason | None = None
+        self._changed = threading.Condition(threading.RLock())
+
+    def abandon(self, reason: Reason) -> None:
+        """Asks an open in progress to stop; the first reason stands."""
+        self.give_up = self.give_up or reason
+
+    def set(self, window: Window, save: Save, then: Callable[[], None] | None = None) -> Window:
+        """Changes the window: it is saved before anyone sees it, `then` runs before anyone is woken."""
+        with self._changed:
+            save(window)
+            self.window = window
+            if then:
+                then()
+            self._changed.notify_all()
+            return window
+
+    def change(self, decide: Callable[[Window], Window], save: Save) -> tuple[Window, bool]:
+        """Changes the window by a rule that sees its present value; answers it and whether it changed."""
+        with self._changed:
+            after = decide(self.window)
+            if after == self.window:
+                return after, False
+            return self.set(after, save), True
+
+    def claim_closing(self, save: Save, now: Instant, reason: Reason) -> bool:
+        """Moves the window to `closing`; False when somebody else closes it, or it is closed."""
+        with self._changed:
+            if self.window.state in (State.CLOSING, State.CLOSED):
+                return False
+            self.set(replace(self.window, state=State.CLOSING, closing=now, reason=self.window.reason or reason), save)
+            return True
+
+    def wait(self, states: frozenset[State], timeout: float | None = None) -> Window:
+        """Waits until the window is in one of these states, or the time is over; answers its present value."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.window.state in states, timeout)
+            return self.window

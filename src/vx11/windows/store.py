@@ -1,0 +1,72 @@
+"""State files: one JSON a window, written whole and renamed into place, so that a reader never sees half of one."""
+
+import contextlib
+import json
+import threading
+from pathlib import Path
+
+from vx11.errors import EnvironmentProblem
+from vx11.statefiles import CLOSED_BY_WATCHDOG, WATCHDOG_LOCK, WINDOWS, held_lock, write_json
+from vx11.windows.window import Window
+
+
+class StateStore:
+    """The state folder of one cell. madre alone writes it; the watchdog reads, and adds its own mark files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.windows = folder / WINDOWS
+        self._generations = folder / "generations.json"
+        self._lock = threading.Lock()
+        try:
+            self.windows.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"the state folder {folder} cannot be used: {error.strerror}; name another with --state"
+            ) from error
+
+    def save(self, window: Window) -> None:
+        """Writes a window's state.
+
+        Raises:
+            OSError: the disk is full or gone.
+        """
+        write_json(self.windows / f"{window.window_id}.json", window.to_json())
+
+    def delete(self, window_id: str) -> None:
+        """Forgets a window that is closed, with the watchdog's mark for it."""
+        for suffix in (".json", CLOSED_BY_WATCHDOG):
+            (self.windows / f"{window_id}{suffix}").unlink(missing_ok=True)
+
+    def load_all(self) -> tuple[list[Window], list[str]]:
+        """All windows on record, and a sentence for each file that cannot be read."""
+        windows, broken = [], []
+        for path in sorted(self.windows.glob("*.json")):
+            try:
+                windows.append(Window.from_json(json.loads(path.read_text(encoding="utf-8"))))
+            except (OSError, KeyError, TypeError, ValueError) as error:
+                broken.append(f"the state file {path} cannot be read: {error}")
+        return windows, broken
+
+    def closed_by_watchdog(self, window_id: str) -> bool:
+        """Whether the watchdog says that it closed this window."""
+        return (self.windows / f"{window_id}{CLOSED_BY_WATCHDOG}").exists()
+
+    def next_generation(self, service: str) -> int:
+        """A number that grows with each window of a service."""
+        with self._lock:
+            known: dict[str, int] = {}
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                known = json.loads(self._generations.read_text(encoding="utf-8"))
+            known[service] = known.get(service, 0) + 1
+            write_json(self._generations, known)
+            return known[service]
+
+    def watchdog_is_alive(self) -> bool:
+        """Whether a watchdog holds its lock on this folder."""
+        try:
+            with held_lock(self.folder / WATCHDOG_LOCK):
+                return False
+        except BlockingIOError:
+            return True

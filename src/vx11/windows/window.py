@@ -1,0 +1,202 @@
+"""One window as a value, and the rules of its time. Pure: the present moment is passed in."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from vx11.catalogue.limits import Limits
+from vx11.clock import Instant
+from vx11.engines.port import Running, Usage
+from vx11.units import show_duration
+from vx11.windows.errors import TtlTooLong
+
+SCHEMA = 1
+
+
+class State(StrEnum):
+    """Where a window is in its life: `opening → open → closing → closed`, and `stuck` when closing failed."""
+
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    STUCK = "stuck"
+
+
+class Reason(StrEnum):
+    """Why a window closed."""
+
+    EXPIRED = "expired"
+    REQUESTED = "requested"
+    FORCED = "forced"
+    SOLO_MADRE = "solo_madre"
+    OPEN_FAILED = "open_failed"
+    CRASHED = "crashed"
+    LOST = "lost"
+    WATCHDOG = "watchdog"
+
+
+@dataclass(frozen=True)
+class Window:
+    """One opening of one service.
+
+    Attributes:
+        opened: when the request was accepted; the deadline counts from here.
+        deadline: when it closes unless it is held.
+        max_ttl, max_hold: seconds; caps of its whole life and of a hold.
+        grace: seconds between the stop signal and the kill.
+        hold_until: end of the hold, None when it is not held.
+        not_enforced: limits of a profile that did not take effect.
+        cpu_at_ready: processor nanoseconds used until it was ready, which the mean leaves out.
+        reason: why it closes or closed; set from `closing` on.
+        detail: what more is known about the end, such as an exit code.
+    """
+
+    cell: str
+    window_id: str
+    generation: int
+    service: str
+    state: State
+    opened: Instant
+    deadline: Instant
+    opened_by: str
+    max_ttl: float
+    max_hold: float
+    grace: float
+    stop_signal: str = "SIGTERM"
+    hold_until: Instant | None = None
+    limits: Limits = Limits()
+    not_enforced: tuple[str, ...] = ()
+    running: Running | None = None
+    endpoints: tuple[str, ...] = ()
+    ready: Instant | None = None
+    cpu_at_ready: int = 0
+    closing: Instant | None = None
+    close_attempts: int = 0
+    closed: Instant | None = None
+    reason: Reason | None = None
+    detail: str = ""
+    usage: Usage | None = None
+
+    @property
+    def hold(self) -> bool:
+        """Whether it is held."""
+        return self.hold_until is not None
+
+    def due(self) -> Instant:
+        """When it closes by itself: its deadline, or the end of its hold if that is later."""
+        if self.hold_until and self.deadline.seconds_until(self.hold_until) > 0:
+            return self.hold_until
+        return self.deadline
+
+    def is_due(self, now: Instant) -> bool:
+        """Whether it should have closed by now."""
+        return now.seconds_until(self.due()) <= 0
+
+    def remaining(self, now: Instant) -> float:
+        """Seconds until it closes by itself, not below zero."""
+        return max(0.0, now.seconds_until(self.due()))
+
+    def held(self, on: bool, now: Instant) -> "Window":
+        """With its hold set or released; a hold that is set already keeps its end."""
+        if on == self.hold:
+            return self
+        return replace(self, hold_until=now.plus(self.max_hold) if on else None)
+
+    def extended(self, ttl: float, now: Instant) -> "Window":
+        """With at least `ttl` seconds left; never with less than before.
+
+        Raises:
+            TtlTooLong: its whole life would be longer than `max_ttl`.
+        """
+        deadline = now.plus(ttl)
+        if self.deadline.seconds_until(deadline) <= 0:
+            return self
+        if self.opened.seconds_until(deadline) > self.max_ttl:
+            left = max(0.0, now.seconds_until(self.opened.plus(self.max_ttl)))
+            raise TtlTooLong(
+                f"{self.service} may stay open for {show_duration(self.max_ttl)} in all; "
+                f"it can be extended to {show_duration(left)} from now at most"
+            )
+        return replace(self, deadline=deadline)
+
+    def open_seconds(self, now: Instant) -> float:
+        """How long it has been open, or was."""
+        return self.opened.seconds_until(self.closed or now)
+
+    def cpu_percent(self, usage: Usage | None, now: Instant) -> float | None:
+        """Mean processor use since it was ready, in percent of one core."""
+        if usage is None or self.ready is None:
+            return None
+        elapsed = self.ready.seconds_until(self.closing or now)
+        return max(0.0, usage.cpu_ns - self.cpu_at_ready) / 1e7 / elapsed if elapsed > 0 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of the state file, schema 1."""
+        return {
+            "schema": SCHEMA,
+            "cell": self.cell,
+            "window_id": self.window_id,
+            "generation": self.generation,
+            "service": self.service,
+            "state": self.state.value,
+            "opened": self.opened.to_json(),
+            "deadline": self.deadline.to_json(),
+            "opened_by": self.opened_by,
+            "max_ttl_s": self.max_ttl,
+            "max_hold_s": self.max_hold,
+            "grace_s": self.grace,
+            "stop_signal": self.stop_signal,
+            "hold_until": _moment(self.hold_until),
+            "limits": self.limits.to_json(),
+            "not_enforced": list(self.not_enforced),
+            "engine": self.running.to_json() if self.running else None,
+            "endpoints": list(self.endpoints),
+            "ready": _moment(self.ready),
+            "cpu_at_ready_ns": self.cpu_at_ready,
+            "closing": _moment(self.closing),
+            "close_attempts": self.close_attempts,
+            "reason": self.reason.value if self.reason else None,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Window":
+        """Reads a state file.
+
+        Raises:
+            KeyError, ValueError, TypeError: it is not a state file of schema 1.
+        """
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"schema {data['schema']} is not known")
+        return cls(
+            cell=data["cell"],
+            window_id=data["window_id"],
+            generation=data["generation"],
+            service=data["service"],
+            state=State(data["state"]),
+            opened=Instant.from_json(data["opened"]),
+            deadline=Instant.from_json(data["deadline"]),
+            opened_by=data["opened_by"],
+            max_ttl=data["max_ttl_s"],
+            max_hold=data["max_hold_s"],
+            grace=data["grace_s"],
+            stop_signal=data["stop_signal"],
+            hold_until=_instant(data["hold_until"]),
+            limits=Limits(**data["limits"]),
+            not_enforced=tuple(data["not_enforced"]),
+            running=Running.from_json(data["engine"]) if data["engine"] else None,
+            endpoints=tuple(data["endpoints"]),
+            ready=_instant(data["ready"]),
+            cpu_at_ready=data["cpu_at_ready_ns"],
+            closing=_instant(data["closing"]),
+            close_attempts=data["close_attempts"],
+            reason=Reason(data["reason"]) if data["reason"] else None,
+        )
+
+
+def _moment(instant: Instant | None) -> dict[str, Any] | None:
+    return instant.to_json() if instant else None
+
+
+def _instant(data: dict[str, Any] | None) -> Instant | None:
+    return Instant.from_json(data) if data else None
