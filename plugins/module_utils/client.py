@@ -21,7 +21,7 @@ from ansible.module_utils.urls import open_url
 WINDOW_WAIT_S = 60.0
 SOLO_MADRE_WAIT_S = 30.0
 
-WINDOW_KEYS = ("window_id", "service", "state", "hold", "remaining_s", "changed")
+WINDOW_KEYS = ("window_id", "service", "state", "hold", "changed")
 
 Json = t.Dict[str, t.Any]
 
@@ -68,7 +68,7 @@ class MadreClient:
         query = {"service": service, "closed": "true" if closed else None}
         text = urlencode({key: value for key, value in query.items() if value is not None})
         path = "/api/v1/windows/status" + ("?" + text if text else "")
-        return self._call("GET", path, expect=("windows", "solo_madre"))
+        return self._call("GET", path, expect=("windows", "solo_madre", "checked_at"))
 
     def window(self, verb: str, body: Json) -> Json:
         """POST to /api/v1/windows/<verb>: the window, with `changed`."""
@@ -208,15 +208,16 @@ def _refusal(call: str, status: int, answer: Json | None) -> MadreError:
     problem = {key: answer.get(key) for key in ("code", "detail")}
     problem.update(status=status, errors=answer.get("errors") or [])
     detail = str(problem["detail"]).rstrip(".")
-    fields = _fields(problem["errors"])
+    fields = _fields(problem["errors"], detail)
     return MadreError(f"{call} was refused: {detail}{fields} ({problem['code']}, {status}).", problem)
 
 
-def _fields(errors: t.Any) -> str:
+def _fields(errors: t.Any, detail: str) -> str:
+    """What the errors say of fields and the detail does not."""
     if not isinstance(errors, list):
         return ""
-    named = [f"{e.get('field')}: {e.get('message')}" for e in errors if isinstance(e, dict)]
-    return "; " + "; ".join(named) if named else ""
+    new = [error for error in errors if isinstance(error, dict) and str(error.get("message")) not in detail]
+    return "".join(f"; {error.get('field')}: {error.get('message')}" for error in new)
 
 
 def _unreachable(call: str, error: Exception, timeout: float) -> str:

@@ -196,7 +196,7 @@ window:
       description: Its deadline, ISO 8601.
       type: str
     remaining_s:
-      description: Seconds until the deadline.
+      description: Seconds until it closes by itself, at its deadline or, while it is held, when the hold ends.
       type: float
     hold:
       description: Whether it stays open beyond its deadline.
@@ -309,15 +309,7 @@ def name_of(window: Json) -> str:
 def difference(before: Json | None, after: Json | None, changed: bool) -> Json:
     """The diff of a task. It is empty exactly if nothing changed."""
     start = view(before)
-    end = view(after) if changed else start
-    if before and "expires_at" in start and "expires_at" in end and not _was_extended(before, after or {}):
-        # madre computes the wall time of a deadline from another clock: without an extension it is the same one.
-        end["expires_at"] = start["expires_at"]
-    return {"before": start, "after": end}
-
-
-def _was_extended(before: Json, after: Json) -> bool:
-    return after.get("remaining_s", 0.0) > before.get("remaining_s", 0.0)
+    return {"before": start, "after": view(after) if changed else start}
 
 
 class WindowManager:
@@ -359,7 +351,8 @@ class WindowManager:
         hold = self.params["hold"]
         if hold is None or window["hold"] == hold:
             return window, changed
-        self._refuse_to_close_by_release(window)
+        if not hold:
+            self._refuse_if_overdue(window)
         if self.check_mode:
             return dict(window, hold=hold), True
         body = {"window_id": window["window_id"], "hold": hold, "wait": self.params["wait"]}
@@ -422,8 +415,7 @@ class WindowManager:
 
     def _current(self) -> Json | None:
         """The window that the task is about, as it is now."""
-        windows = self.client.status(self.params["service"])["windows"]
-        for window in windows:
+        for window in self.client.status(self.params["service"])["windows"]:
             if all(window[key] == value for key, value in self.target.items()):
                 return window
         return None
@@ -439,15 +431,20 @@ class WindowManager:
         if window is None or window["state"] not in ("opening", "open"):
             return None, False
         changed = window["hold"] != hold
-        if changed and not hold and window["remaining_s"] <= 0:
+        if changed and not hold and self._is_overdue(window):
             return dict(window, hold=False, state="closed"), True
         return dict(window, hold=hold), changed
 
-    def _refuse_to_close_by_release(self, window: Json) -> None:
-        if window["hold"] and window["remaining_s"] <= 0:
+    def _is_overdue(self, window: Json) -> bool:
+        """Whether the deadline has passed, so that only its hold keeps the window open."""
+        # By madre's clock, not by this host's. Times in ISO 8601 and UTC sort as text.
+        return window["expires_at"] <= self.client.status(window["service"])["checked_at"]
+
+    def _refuse_if_overdue(self, window: Json) -> None:
+        if self._is_overdue(window):
             raise MadreError(
                 f"The {name_of(window)} is past its deadline and open only because it is held: with hold=false "
-                "it would close. Give it time with min_remaining, or use state=released.",
+                "it would close. Extend it first (`vx11 window extend`), or use state=released.",
                 window=window,
                 request_ms=self.client.request_ms,
             )

@@ -98,7 +98,8 @@ def _line(record: Record, source: str, ns: int) -> bytes:
         "source": source,
         "kind": record.kind,
     }
-    return (json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+    # Escaped to ASCII: no separator of Unicode in a text can be taken for the end of the line.
+    return (json.dumps(fields, allow_nan=False) + "\n").encode("ascii")
 
 
 def _checked_name(name: object) -> str:

@@ -12,10 +12,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
+from rich.console import Console
+from rich.table import Table
 
-from vx11 import __version__, units
+from vx11 import __version__, client, units
 from vx11.errors import InputError, Vx11Error
 
 FAILED, USAGE, ENVIRONMENT, INTERRUPTED = 1, 2, 3, 130
@@ -46,23 +47,17 @@ UrlOption = Annotated[str, typer.Option("--url", envvar="VX11_URL", help="Addres
 TokenOption = Annotated[str, typer.Option("--token", envvar="VX11_TOKEN", help="Token; better given by VX11_TOKEN.")]
 Name = Annotated[str, typer.Argument(metavar="WINDOW", help="A window's id, or its service.")]
 DEFAULT_URL = "http://127.0.0.1:8000"
+PIPE_WIDTH = 200
 
 
 def main() -> None:
     """Runs the command line; the only place that exits."""
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Abort:
-        _exit("interrupted", INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(USAGE)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _exit("interrupted", INTERRUPTED)
+        app()
     except InputError as error:
         _exit(str(error), USAGE)
+    except client.MadreRefused as error:
+        _exit(str(error), FAILED)
     except Vx11Error as error:
         _exit(str(error), ENVIRONMENT)
 
@@ -73,21 +68,26 @@ def _exit(message: str, code: int) -> None:
     sys.exit(code)
 
 
-@app.callback(invoke_without_command=True)
-def root(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
-) -> None:
-    """Opens services as power windows, keeps the host in SOLO_MADRE otherwise, and proves it."""
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"vx11 {__version__}")
         raise typer.Exit
-    if context.invoked_subcommand is None:
-        raise click.UsageError("say what to do; see vx11 --help")
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Opens services as power windows, keeps the host in SOLO_MADRE otherwise, and proves it."""
 
 
 @app.command()
 def serve(
-    config: Annotated[Path | None, typer.Option(envvar="VX11_CONFIG", help="YAML file with the same names as the flags.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(envvar="VX11_CONFIG", help="YAML file with the same names as the flags.")
+    ] = None,
     engine: Annotated[EngineChoice | None, typer.Option(help="What runs services [default: auto].")] = None,
     listen: Annotated[str | None, typer.Option(help="ADDRESS:PORT of the entry [default: 127.0.0.1:8000].")] = None,
     catalogue: Annotated[Path | None, typer.Option(help="Compose file with the services.")] = None,
@@ -97,7 +97,9 @@ def serve(
     evidence: Annotated[Path | None, typer.Option(help="Folder for evidence.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for named volumes of the process engine.")] = None,
     cell: Annotated[str | None, typer.Option(help="Name of the cell [default: default].")] = None,
-    rate_limit: Annotated[str | None, typer.Option(help="REQUESTS/PERIOD:BURST a token, or off [default: 60/min:10].")] = None,
+    rate_limit: Annotated[
+        str | None, typer.Option(help="REQUESTS/PERIOD:BURST a token, or off [default: 60/min:10].")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Runs madre: answers the power API and closes windows on time."""
@@ -125,9 +127,13 @@ def serve(
             typer.echo(json.dumps(found))
             return
         typer.echo(f"madre of the cell {chosen.cell} answers at {url}")
-        typer.echo(f"engine {engine.name}: {engine.why}; it can: {', '.join(sorted(engine.capabilities)) or 'nothing more'}")
+        typer.echo(
+            f"engine {engine.name}: {engine.why}; it can: {', '.join(sorted(engine.capabilities)) or 'nothing more'}"
+        )
         if not watchdog:
-            typer.echo(f"warning: no watchdog is alive; start one with: vx11 watchdog --state {chosen.state} --cell {chosen.cell}")
+            typer.echo(
+                f"warning: no watchdog is alive; start one with: vx11 watchdog --state {chosen.state} --cell {chosen.cell}"
+            )
 
     server.run(chosen, ready)
 
@@ -168,7 +174,9 @@ def token_issue(
     """Prints a token."""
     from vx11.madre import tokens
 
-    typer.echo(tokens.issue(tokens.read_key(key), subject=sub, scopes=scope.split(), ttl=_seconds(ttl, "--ttl"), cell=cell))
+    typer.echo(
+        tokens.issue(tokens.read_key(key), subject=sub, scopes=scope.split(), ttl=_seconds(ttl, "--ttl"), cell=cell)
+    )
 
 
 @allowlist_app.command("update")
@@ -206,9 +214,207 @@ def _seconds(text: str, option: str) -> float:
     try:
         return units.seconds(text)
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint=option) from error
+        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 def _print(result: Any, as_json: bool, lines: Callable[[], list[str]]) -> None:
     for line in [json.dumps(result, indent=2)] if as_json else lines():
         typer.echo(line)
+
+
+@window_app.command("open")
+def window_open(
+    service: Annotated[str, typer.Argument(help="What to open.")],
+    ttl: Annotated[str | None, typer.Option(help="How long: 30, 30s, 5m [default: the service's own].")] = None,
+    hold: Annotated[bool, typer.Option("--hold", help="Stay open beyond the ttl until released.")] = False,
+    cpu: Annotated[float | None, typer.Option(help="Processors; 0.5 is half of one core.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory, such as 256MB.")] = None,
+    iops: Annotated[int | None, typer.Option(help="Disk operations a second.")] = None,
+    pids: Annotated[int | None, typer.Option(help="Processes and threads.")] = None,
+    min_remaining: Annotated[str | None, typer.Option(help="Extend an open window that has less left.")] = None,
+    wait: Annotated[bool, typer.Option(help="Answer when it is ready.")] = True,
+    url: UrlOption = DEFAULT_URL,
+    token: TokenOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Opens a service, or shows the window that is open already."""
+    limits = {"cpu": cpu, "memory": memory, "iops": iops, "pids": pids}
+    resources = {name: value for name, value in limits.items() if value is not None}
+    body = {
+        "service": service,
+        "ttl": ttl,
+        "hold": hold,
+        "resources": resources,
+        "min_remaining": min_remaining,
+        "wait": wait,
+    }
+    _show(_madre(url, token).post("/api/v1/windows/open", **body), as_json)
+
+
+@window_app.command("close")
+def window_close(
+    window: Name,
+    force: Annotated[bool, typer.Option("--force", help="At once, without grace.")] = False,
+    url: UrlOption = DEFAULT_URL,
+    token: TokenOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Closes a window."""
+    _show(_madre(url, token).post("/api/v1/windows/close", **client.named(window), force=force), as_json)
+
+
+@window_app.command("hold")
+def window_hold(window: Name, url: UrlOption = DEFAULT_URL, token: TokenOption = "", as_json: JsonFlag = False) -> None:
+    """Keeps a window open beyond its deadline, until it is released."""
+    _show(_madre(url, token).post("/api/v1/windows/hold", **client.named(window), hold=True), as_json)
+
+
+@window_app.command("release")
+def window_release(
+    window: Name, url: UrlOption = DEFAULT_URL, token: TokenOption = "", as_json: JsonFlag = False
+) -> None:
+    """Releases a hold; after its deadline the window closes at once."""
+    _show(_madre(url, token).post("/api/v1/windows/hold", **client.named(window), hold=False), as_json)
+
+
+@window_app.command("extend")
+def window_extend(
+    window: Name,
+    ttl: Annotated[str, typer.Option(help="Time from now that it has at least.")],
+    url: UrlOption = DEFAULT_URL,
+    token: TokenOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Gives a window more time; never less."""
+    _show(_madre(url, token).post("/api/v1/windows/extend", **client.named(window), ttl=ttl), as_json)
+
+
+@window_app.command("list")
+def window_list(
+    closed: Annotated[bool, typer.Option("--closed", help="Also those that closed lately.")] = False,
+    url: UrlOption = DEFAULT_URL,
+    token: TokenOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Shows what is open, and whether only the core runs."""
+    status = _madre(url, token).status(closed=closed)
+    if as_json:
+        _print(status, as_json, list)
+        return
+    table = Table("SERVICE", "STATE", "LEFT", "HOLD", "ENDPOINTS", "WINDOW", box=None, pad_edge=False)
+    for item in [*status["windows"], *(status["closed"] or [])]:
+        state = f"{item['state']} ({item['reason']})" if item["reason"] else item["state"]
+        left = units.show_duration(item["remaining_s"])
+        table.add_row(
+            item["service"], state, left, "yes" if item["hold"] else "", " ".join(item["endpoints"]), item["window_id"]
+        )
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    if table.row_count:
+        console.print(table)
+    console.print(f"SOLO_MADRE: {'yes' if status['solo_madre'] else 'no'}", highlight=False)
+    if not status["watchdog"]:
+        console.print("warning: no watchdog is alive", highlight=False)
+
+
+@window_app.command("logs")
+def window_logs(
+    window: Name,
+    tail: Annotated[int, typer.Option(help="How many lines, at most 2000.")] = 200,
+    url: UrlOption = DEFAULT_URL,
+    token: TokenOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Shows the last lines that a window's service wrote."""
+    found = _madre(url, token).call("GET", "/api/v1/windows/logs", params={"window": window, "tail": tail})
+    _print(found, as_json, lambda: found["lines"])
+
+
+@app.command("solo-madre")
+def solo_madre(
+    check: Annotated[bool, typer.Option("--check", help="Only say whether it is so; stop nothing.")] = False,
+    url: UrlOption = DEFAULT_URL,
+    token: TokenOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Closes every window and proves that only the core runs; ends with 1 when it does not."""
+    found = _madre(url, token).solo_madre(dry_run=check)
+    stopped = [f"stopped {item['service']} ({item['window_id']})" for item in found["stopped"]]
+    runs = [f"runs: {item['what']} {item['service'] or ''}".rstrip() for item in found["running"]] if check else []
+    foreign = [f"foreign: {item['what']}" for item in found["foreign"]]
+    verdict = f"SOLO_MADRE: {'yes' if found['solo_madre'] else 'no'}"
+    _print(found, as_json, lambda: [*stopped, *runs, *foreign, verdict])
+    if not found["solo_madre"]:
+        raise typer.Exit(FAILED)
+
+
+def _madre(url: str, token: str) -> client.Madre:
+    if not token:
+        raise InputError.of("a token is needed; set VX11_TOKEN (vx11 token issue prints one)")
+    return client.Madre(url, token)
+
+
+def _show(window: dict[str, Any], as_json: bool) -> None:
+    def lines() -> list[str]:
+        known = f"{window['service']} {window['state']}" + (f" ({window['reason']})" if window["reason"] else "")
+        if window["state"] == "closed":
+            return [f"{known} after {units.show_duration(window['open_s'])}"]
+        held = ", held" if window["hold"] else ""
+        same = "" if window["changed"] else ", unchanged"
+        where = " ".join(window["endpoints"])
+        return [f"{known} for {units.show_duration(window['remaining_s'])}{held}{same}  {where}".rstrip()]
+
+    _print(window, as_json, lines)
+
+
+MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The file, or the folder of its bundle.")]
+
+
+@matrix_app.command("validate")
+def matrix_validate(matrix: MatrixFile) -> None:
+    """Checks a matrix, its catalogue and its allowlist; prints every problem with file and line."""
+    from vx11.conductor import collection
+    from vx11.conductor import matrix as matrices
+
+    found = matrices.load(matrix, collection.find(matrix))
+    typer.echo(f"{found.path}: {len(found.cases)} cases, no problem")
+
+
+@matrix_app.command("list")
+def matrix_list(matrix: MatrixFile, as_json: JsonFlag = False) -> None:
+    """Shows the cases of a matrix."""
+    from vx11.conductor import collection
+    from vx11.conductor import matrix as matrices
+
+    cases = matrices.load(matrix, collection.find(matrix)).cases
+    found = [{"id": case.id, "description": case.description, "services": list(case.services)} for case in cases]
+    _print(found, as_json, lambda: [f"{case.id}  {case.description}  [{', '.join(case.services)}]" for case in cases])
+
+
+@app.command("run")
+def run_matrix(
+    matrix: MatrixFile,
+    case: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this case; may be repeated.")] = None,
+    engine: Annotated[EngineChoice, typer.Option(help="What runs the services.")] = EngineChoice.PROCESS,
+    evidence: Annotated[Path, typer.Option(help="Folder for evidence.")] = Path("evidence"),
+    report: Annotated[Path | None, typer.Option(help="Put the reports here too.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Runs a matrix in a cell of its own, from the proof of SOLO_MADRE before to the proof after."""
+    from vx11.conductor import progress, run
+    from vx11.conductor import report as reports
+
+    console = Console(stderr=as_json, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    options = run.Options(matrix, tuple(case or ()), engine.value, evidence, report)
+    with progress.choose(console) as shown:
+        done = run.run(options, shown)
+    if as_json:
+        typer.echo(json.dumps(done.to_json(), indent=2))
+    reports.print_table(console, done.results)
+    for what in done.left:
+        console.print(f"left behind: {what}", style="red", highlight=False)
+    console.print(f"evidence: {done.folder}", highlight=False, soft_wrap=True)
+    console.print(reports.summary(done.results), highlight=False)
+    if done.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if not done.passed:
+        raise typer.Exit(FAILED)

@@ -103,11 +103,11 @@ def line_of(data: Any, location: Sequence[Any]) -> int | None:
     """The line of the deepest part of `location` that stands in the file."""
     line = None
     for key in location:
-        if (isinstance(data, MarkedDict) and key in data.lines) or (isinstance(data, MarkedList) and isinstance(key, int) and key < len(data)):
-            line = data.lines[key]
-        else:
-            continue  # a name that pydantic put in, such as the tag of a union
-        data = data[key]
+        if isinstance(data, MarkedDict) and key in data.lines:
+            line, data = data.lines[key], data[key]
+        elif isinstance(data, MarkedList) and isinstance(key, int) and key < len(data):
+            line, data = data.lines[key], data[key]
+        # else it is a name that pydantic put in, such as the tag of a union
     return line
 
 

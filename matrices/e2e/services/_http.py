@@ -180,15 +180,17 @@ class Server(socketserver.ThreadingTCPServer):
         woken, alarm = socket.socketpair()
         alarm.setblocking(False)
         with self, woken, alarm, selectors.DefaultSelector() as selector:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: alarm.send(b"."))
+            # Written by the interpreter's own handler: one in Python would not run before the next byte code, and so
+            # miss a signal that comes just before select() sleeps.
+            signal.set_wakeup_fd(alarm.fileno())
+            on_stop_signal(lambda *_: None)
             selector.register(woken, selectors.EVENT_READ)
             selector.register(self, selectors.EVENT_READ)
             self._log("listens on {}:{}".format(*self.server_address[:2]))
             while woken not in [key.fileobj for key, _ in selector.select()]:
                 self.handle_request()
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            on_stop_signal(signal.SIG_IGN)
+            signal.set_wakeup_fd(-1)
         self._wait_for_requests()
         self._log("stopped")
 
@@ -217,6 +219,12 @@ class Server(socketserver.ThreadingTCPServer):
 
     def _log(self, message: str) -> None:
         print(f"{self.name} {message}", file=sys.stderr, flush=True)
+
+
+def on_stop_signal(handler: Callable[..., object] | signal.Handlers) -> None:
+    """Sets what SIGTERM and SIGINT do."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def whole_number(variable: str, default: int) -> int:

@@ -1,6 +1,5 @@
 """The allowlist: which services may be opened, each with the digest of its catalogue entry."""
 
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +103,7 @@ def update(path: Path, catalogue: Catalogue, names: Collection[str] = ()) -> dic
 
 def _write(path: Path, digests: Mapping[str, str]) -> None:
     body = {"version": 1, "services": {name: {"sha256": digests[name]} for name in sorted(digests)}}
-    text = "---\n# Services that may be opened. Written by `vx11 allowlist update`.\n" + yaml.safe_dump(body, sort_keys=False)
+    heading = "---\n# Services that may be opened. Written by `vx11 allowlist update`.\n"
     partial = path.with_name(f".{path.name}.new")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    partial.write_text(heading + yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
+    partial.replace(path)

@@ -48,7 +48,6 @@ class Service:
                 found[name] = passed
         return found
 
-
     def build_arguments(self) -> dict[str, str]:
         """The arguments of `build`; those without a value come from the environment of who builds, if it has them."""
         given = self.entry.build.args if self.entry.build else {}

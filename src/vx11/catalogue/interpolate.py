@@ -41,7 +41,9 @@ def _replacement(match: re.Match[str], variables: Mapping[str, str]) -> str:
         return str(value)
     if operator.endswith("-"):
         return argument
-    raise ValueError(f"the variable {name} is not set" + (f": {argument}" if argument else "; set it, or give a default"))
+    raise ValueError(
+        f"the variable {name} is not set" + (f": {argument}" if argument else "; set it, or give a default")
+    )
 
 
 def tree(data: Any, variables: Mapping[str, str], report: "Report", location: tuple[Any, ...] = ()) -> Any:

@@ -27,9 +27,7 @@ class Limits:
 
     def to_json(self) -> dict[str, Any]:
         """The limits that are set."""
-        return {
-            field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None
-        }
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
 
     def __bool__(self) -> bool:
         return bool(self.to_json())

@@ -308,7 +308,9 @@ class Entry(Model):
         given = [key for key in GIVES_AWAY_THE_HOST if getattr(self, key)]
         missing = [key for key in given if key not in self.vx11.unsafe]
         if missing:
-            raise ValueError(f"gives away the host; if that is meant, say so with x-vx11.unsafe: [{', '.join(missing)}]")
+            raise ValueError(
+                f"gives away the host; if that is meant, say so with x-vx11.unsafe: [{', '.join(missing)}]"
+            )
         return self
 
     def limits(self) -> Limits:

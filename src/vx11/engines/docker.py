@@ -73,6 +73,12 @@ class DockerEngine:
         names = [line.removeprefix("DEVNAME=") for line in text.splitlines() if line.startswith("DEVNAME=")]
         return f"/dev/{names[0]}" if names else None
 
+    def setup(self) -> None:
+        """One network a cell; leaked networks use up the daemon's address pools."""
+        with _as_engine_error(f"the network {self._network} could not be made"):
+            if not self._client.networks.list(names=[f"^{self._network}$"]):
+                self._client.networks.create(self._network, driver="bridge", labels={CELL: self._cell})
+
     def prepare(self, service: Service) -> None:
         """The image is there; otherwise it is built, when the entry says how, or pulled."""
         image = self.image_of(service)
@@ -119,7 +125,6 @@ class DockerEngine:
         """Creates the container with its stamp and limits, then starts it; takes it back when it does not start."""
         self.prepare(service)
         with _as_engine_error(f"{service.name} could not be started"):
-            self._ensure_network()
             container = self._create(service, stamp, limits, peers)
             try:
                 container.start()
@@ -129,13 +134,6 @@ class DockerEngine:
                     container.remove(force=True)
                 raise
         return Running(self.name, container=str(container.id), ports=_published(container))
-
-    def _ensure_network(self) -> None:
-        if not self._client.networks.list(names=[f"^{self._network}$"]):
-            with contextlib.suppress(docker.errors.APIError):  # another open may have made it in between
-                self._client.networks.create(
-                    self._network, driver="bridge", check_duplicate=True, labels={CELL: self._cell}
-                )
 
     def _create(self, service: Service, stamp: Stamp, limits: Limits, peers: Sequence[Service]) -> Container:
         entry = service.entry
@@ -254,9 +252,11 @@ class DockerEngine:
 
     def _expect_ended(self, running: Running) -> None:
         if self.health(running).alive:
-            raise EngineError(f"container {running.container[:12]} still runs after the daemon said that it had stopped")
+            raise EngineError(
+                f"container {running.container[:12]} still runs after the daemon said that it had stopped"
+            )
 
-    def remove(self, running: Running) -> None:
+    def remove(self, running: Running, window_id: str) -> None:
         """Removes the container with its anonymous volumes."""
         container = self._get(running)
         if container is None:
@@ -354,6 +354,12 @@ class DockerEngine:
             found += [f"volume {item.name}" for item in self._client.volumes.list(filters=wanted)]
         return found
 
+    def remove_volumes(self, cell: str) -> None:
+        """Those with the cell's label."""
+        with _as_engine_error("the volumes of the cell could not be removed"):
+            for volume in self._client.volumes.list(filters={"label": f"{CELL}={cell}"}):
+                volume.remove(force=True)
+
     def purge(self, cell: str) -> None:
         """Removes all that `residue` names."""
         wanted: dict[str, Any] = {"label": f"{CELL}={cell}"}
@@ -363,8 +369,7 @@ class DockerEngine:
                     container.remove(v=True, force=True)
             for network in self._client.networks.list(filters=wanted):
                 network.remove()
-            for volume in self._client.volumes.list(filters=wanted):
-                volume.remove(force=True)
+        self.remove_volumes(cell)
 
 
 _IOPS_KEYS = {"read_iops": "BlkioDeviceReadIOps", "write_iops": "BlkioDeviceWriteIOps"}

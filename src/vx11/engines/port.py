@@ -103,6 +103,9 @@ class Engine(Protocol):
     why: str
     capabilities: frozenset[str]
 
+    def setup(self) -> None:
+        """Makes what the cell needs once, such as its network."""
+
     def prepare(self, service: Service) -> None:
         """Makes sure that the service can be started: its image or program is there."""
 
@@ -118,7 +121,7 @@ class Engine(Protocol):
     def kill(self, running: Running) -> None:
         """Ends it at once; returns when nothing of it runs."""
 
-    def remove(self, running: Running) -> None:
+    def remove(self, running: Running, window_id: str) -> None:
         """Takes away what is left of something that ended."""
 
     def exec(self, running: Running, command: Sequence[str], timeout: float) -> int:
@@ -141,6 +144,9 @@ class Engine(Protocol):
 
     def residue(self, cell: str) -> list[str]:
         """Whatever carries the cell's mark, running or not: containers, networks, volumes, processes, groups."""
+
+    def remove_volumes(self, cell: str) -> None:
+        """Removes the named volumes of the cell; for test cells, between cases."""
 
     def purge(self, cell: str) -> None:
         """Removes all that `residue` names; for cells that end for good."""

@@ -68,6 +68,9 @@ class ProcessEngine:
                 found |= {"limits.iops", "usage.io"}
         return found
 
+    def setup(self) -> None:
+        """Nothing: processes share the loopback network of the host."""
+
     def prepare(self, service: Service) -> None:
         """The entry has a process command, and the program exists."""
         if service.entry.vx11.process is None:
@@ -196,9 +199,10 @@ class ProcessEngine:
         window = procfs.environment(running.pid).get(WINDOW)
         return procfs.marked(WINDOW, window) if window else [running.pid]
 
-    def remove(self, running: Running) -> None:
-        """Removes the control group and forgets the process."""
+    def remove(self, running: Running, window_id: str) -> None:
+        """Removes the control group and the temporary files, and forgets the process."""
         self._drop_group(running.cgroup)
+        shutil.rmtree(self._temporary / window_id, ignore_errors=True)
         with self._lock:
             self._children.pop(running.pid, None)
 
@@ -257,10 +261,15 @@ class ProcessEngine:
         return []
 
     def residue(self, cell: str) -> list[str]:
-        """Processes with the mark, and control groups of the cell."""
+        """Processes with the mark, control groups, volumes and temporary files of the cell."""
         found = [f"process {pid}" for pid in procfs.marked(CELL, cell)]
-        groups = self._hierarchy.names(cell) if self._hierarchy else []
-        return found + [f"control group {name}" for name in groups]
+        found += [f"control group {name}" for name in (self._hierarchy.names(cell) if self._hierarchy else [])]
+        found += [f"volume {folder.name}" for folder in sorted(self._data.iterdir())]
+        return found + [f"temporary files {folder.name}" for folder in sorted(self._temporary.iterdir())]
+
+    def remove_volumes(self, cell: str) -> None:
+        """The folders of named volumes."""
+        _empty(self._data)
 
     def purge(self, cell: str) -> None:
         """Kills and removes all that `residue` names."""
@@ -268,6 +277,16 @@ class ProcessEngine:
             raise EngineError(f"processes of the cell {cell} are still there {KILL_TIMEOUT:g} s after SIGKILL")
         for name in self._hierarchy.names(cell) if self._hierarchy else []:
             self._drop_group(name)
+        self.remove_volumes(cell)
+        _empty(self._temporary)
+
+
+def _empty(folder: Path) -> None:
+    try:
+        for item in folder.iterdir():
+            shutil.rmtree(item)
+    except OSError as error:
+        raise EngineError(f"{error.filename} could not be removed: {error.strerror}") from error
 
 
 def _signal_number(name: str) -> int:

@@ -41,6 +41,12 @@ def session_of(pid: int) -> int | None:
     return int(fields[3]) if fields else None
 
 
+def parent_of(pid: int) -> int | None:
+    """The process that started it, or adopted it."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else None
+
+
 def pids() -> Iterator[int]:
     """All processes now."""
     for folder in PROC.iterdir():

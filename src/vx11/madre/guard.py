@@ -26,9 +26,7 @@ class Guard:
         record: writes evidence of what was refused.
     """
 
-    def __init__(
-        self, app: ASGIApp, check: Callable[[str], tokens.Bearer], rate: Rate | None, record: Record
-    ) -> None:
+    def __init__(self, app: ASGIApp, check: Callable[[str], tokens.Bearer], rate: Rate | None, record: Record) -> None:
         self._app = app
         self._check = check
         self._record = record

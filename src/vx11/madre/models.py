@@ -38,11 +38,14 @@ class Open(Request):
     """Opens a service."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"service": "auth-service", "ttl": "5m", "resources": {"cpu": 0.5}}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"service": "auth-service", "ttl": "5m", "resources": {"cpu": 0.5}}]},
     )
 
     service: str = Field(min_length=1)
-    ttl: PositiveSeconds | None = Field(default=None, description="seconds, or text such as 5m; default: the service's, else 300")
+    ttl: PositiveSeconds | None = Field(
+        default=None, description="seconds, or text such as 5m; default: the service's, else 300"
+    )
     hold: bool = Field(default=False, description="stay open beyond the ttl until released")
     resources: Resources = Resources()
     min_remaining: Annotated[Seconds, Field(ge=0)] | None = Field(

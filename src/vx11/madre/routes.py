@@ -60,7 +60,9 @@ class Desk:
     def outcome(self, outcome: Outcome, service: str = "") -> models.WindowOutcome:
         """A window and whether it changed; in a dry run there may be no window yet."""
         if outcome.window is None:
-            return models.WindowOutcome(window_id=None, service=service, cell=self.windows.cell, changed=outcome.changed)
+            return models.WindowOutcome(
+                window_id=None, service=service, cell=self.windows.cell, changed=outcome.changed
+            )
         return models.WindowOutcome(**self.view(outcome.window).model_dump(), changed=outcome.changed)
 
 
@@ -155,9 +157,7 @@ async def logs(
 
 
 @api.post("/api/v1/system/solo_madre", tags=["system"])
-async def enforce_solo_madre(
-    desk: AtDesk, actor: Actor, body: models.SoloMadre | None = None
-) -> models.SoloMadreView:
+async def enforce_solo_madre(desk: AtDesk, actor: Actor, body: models.SoloMadre | None = None) -> models.SoloMadreView:
     """Closes every window of the cell and proves that only the core runs."""
     dry_run = body.dry_run if body else False
 
@@ -165,10 +165,12 @@ async def enforce_solo_madre(
         done = solo_madre.enforce(desk.windows, actor, dry_run=dry_run)
         to_stop = len(done.before.windows) + len(done.before.unaccounted)
         running = [
-            models.Item(what=f"window {w.window_id}", window_id=w.window_id, service=w.service) for w in done.before.windows
+            models.Item(what=f"window {w.window_id}", window_id=w.window_id, service=w.service)
+            for w in done.before.windows
         ]
         running += [
-            models.Item(what=item.what, window_id=item.window_id, service=item.service) for item in done.before.unaccounted
+            models.Item(what=item.what, window_id=item.window_id, service=item.service)
+            for item in done.before.unaccounted
         ]
         return models.SoloMadreView(
             solo_madre=done.after.solo,

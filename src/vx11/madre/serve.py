@@ -66,15 +66,17 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
         )
         application = app.build(
             windows,
-            check=lambda token: tokens.check(
-                token, key, cell=settings.cell, require_aud_jti=settings.require_aud_jti
-            ),
+            check=lambda token: tokens.check(token, key, cell=settings.cell, require_aud_jti=settings.require_aud_jti),
             rate=settings.rate_limit,
             registry=registry,
         )
         host, port = bound.getsockname()[:2]
         config = uvicorn.Config(
-            application, log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_GRACE, server_header=False
+            application,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=SHUTDOWN_GRACE,
+            server_header=False,
         )
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         _Server(config, lambda: ready(url, engine, store.watchdog_is_alive())).run(sockets=[bound])

@@ -101,7 +101,9 @@ class Settings(Model):
             bound.bind((host.strip("[]"), int(port)))
         except OSError as error:
             bound.close()
-            raise InputError.of(f"cannot listen on {self.listen}: {error.strerror}; choose another with --listen") from error
+            raise InputError.of(
+                f"cannot listen on {self.listen}: {error.strerror}; choose another with --listen"
+            ) from error
         return bound
 
     @property

@@ -17,7 +17,16 @@ from vx11.errors import InputError, Vx11Error
 ISSUER = "vx11-madre"
 ALGORITHM = "HS256"
 SCOPES = frozenset(
-    ["power:read", "power:write", "system:write", "tests:run", "tests:read", "metrics:read", "operator:chat", "fault:write"]
+    [
+        "power:read",
+        "power:write",
+        "system:write",
+        "tests:run",
+        "tests:read",
+        "metrics:read",
+        "operator:chat",
+        "fault:write",
+    ]
 )
 _HEX_KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -50,7 +59,9 @@ def read_key(path: Path) -> bytes:
     except UnicodeDecodeError:
         text = ""
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise InputError.of(f"the key can be read by others (mode {stat.S_IMODE(mode):04o}); run: chmod 600 {path}", path)
+        raise InputError.of(
+            f"the key can be read by others (mode {stat.S_IMODE(mode):04o}); run: chmod 600 {path}", path
+        )
     if not _HEX_KEY.fullmatch(text):
         raise InputError.of("the key is not 64 hexadecimal characters (32 bytes)", path)
     return bytes.fromhex(text)
@@ -105,7 +116,9 @@ def check(token: str, key: bytes, *, cell: str, require_aud_jti: bool = True) ->
     """
     required = ["iss", "sub", "exp", "scope"] + (["aud", "jti"] if require_aud_jti else [])
     try:
-        claims = jwt.decode(token, key, algorithms=[ALGORITHM], issuer=ISSUER, audience=cell, options={"require": required})
+        claims = jwt.decode(
+            token, key, algorithms=[ALGORITHM], issuer=ISSUER, audience=cell, options={"require": required}
+        )
     except jwt.MissingRequiredClaimError as error:
         if require_aud_jti or error.claim != "aud":
             raise TokenRefused(str(error)) from error

@@ -48,7 +48,9 @@ class Books:
             self._evidence.append(actor, "opening", window.window_id, data)
             self.store.save(window)
         except (EvidenceError, OSError) as error:
-            raise EvidenceUnavailable(f"{window.service} was not opened, since this cannot be recorded: {error}") from error
+            raise EvidenceUnavailable(
+                f"{window.service} was not opened, since this cannot be recorded: {error}"
+            ) from error
 
     def save(self, window: Window) -> None:
         """Writes a window's state.
@@ -71,7 +73,9 @@ class Books:
     def opened(self, window: Window) -> None:
         """A window is open."""
         self.save(window)
-        self.record("madre", "opened", window.window_id, {"service": window.service, "endpoints": list(window.endpoints)})
+        self.record(
+            "madre", "opened", window.window_id, {"service": window.service, "endpoints": list(window.endpoints)}
+        )
 
     def closed(self, window: Window) -> None:
         """A window is closed: evidence keeps it, its state file goes."""

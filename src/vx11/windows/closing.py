@@ -68,7 +68,7 @@ class Closing:
         self._books.record("madre", "orphan", found.window_id, {"service": found.service, "what": found.what})
         try:
             self._engine.kill(found.running)
-            self._engine.remove(found.running)
+            self._engine.remove(found.running, found.window_id)
         except EngineError as error:
             log.error("%s without a record could not be ended: %s", mark_of(found.running), error)
 
@@ -79,7 +79,7 @@ class Closing:
             self._engine.stop(running, window.stop_signal, window.grace)
         with contextlib.suppress(EngineError):
             self._engine.logs(running, window.window_id, LOG_TAIL)  # the engine keeps what it cannot read later
-        self._engine.remove(running)
+        self._engine.remove(running, window.window_id)
 
     def _stuck(self, slot: Slot, why: str) -> Window:
         attempts = slot.window.close_attempts + 1

@@ -83,7 +83,8 @@ class Enforcer:
     def _expire(self, slot: Slot) -> None:
         """The deadline is looked at again: it may have been extended or held in between."""
         if slot.window.state is State.OPEN and slot.window.is_due(self._clock.now()):
-            self._closing.end(slot, Reason.EXPIRED, "madre")
+            by_watchdog = self._books.store.closed_by_watchdog(slot.window.window_id)
+            self._closing.end(slot, Reason.WATCHDOG if by_watchdog else Reason.EXPIRED, "madre")
 
     def _watch_health(self) -> None:
         while not self._stopping.wait(TICK):
@@ -128,7 +129,9 @@ class Enforcer:
         self._registry.add(slot)
         self._books.record("madre", "adopted", window.window_id, {"service": window.service, "state": window.state})
         if window.state is State.OPENING:
-            self._pool.submit(self._closing.take_back, slot, Reason.OPEN_FAILED, "madre", detail="madre ended meanwhile")
+            self._pool.submit(
+                self._closing.take_back, slot, Reason.OPEN_FAILED, "madre", detail="madre ended meanwhile"
+            )
         elif window.state is not State.OPEN:
             slot.set(replace(slot.window, state=State.STUCK), self._books.save_quietly)
             slot.next_try = self._clock.now()

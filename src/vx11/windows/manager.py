@@ -90,6 +90,7 @@ class Windows:
     def start(self) -> None:
         """Takes over what an earlier madre of this cell left, then begins to enforce deadlines."""
         self.record("madre", "started", self.cell, {"engine": self.engine.name, "why": self.engine.why})
+        self.engine.setup()
         self._enforcer.start()
 
     def stop(self) -> None:

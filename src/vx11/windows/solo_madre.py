@@ -85,5 +85,3 @@ def _stop(windows: Windows, window: Window, actor: str) -> Window:
 
 def _ms_since(begun: Instant, windows: Windows) -> float:
     return round(begun.seconds_until(windows.clock.now()) * 1000, 3)
-
-

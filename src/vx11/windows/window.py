@@ -1,6 +1,6 @@
 """One window as a value, and the rules of its time. Pure: the present moment is passed in."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -65,7 +65,7 @@ class Window:
     grace: float
     stop_signal: str = "SIGTERM"
     hold_until: Instant | None = None
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     not_enforced: tuple[str, ...] = ()
     running: Running | None = None
     endpoints: tuple[str, ...] = ()

@@ -162,10 +162,10 @@ def window() -> Callable[..., dict[str, Any]]:
             "generation": 1,
             "cell": "default",
             "state": "open",
-            "opened_at": "2026-01-02T03:04:05.000000Z",
-            "ready_at": "2026-01-02T03:04:05.200000Z",
+            "opened_at": "2026-01-02T03:04:05.000000000Z",
+            "ready_at": "2026-01-02T03:04:05.200000000Z",
             "startup_ms": 200.0,
-            "expires_at": "2026-01-02T03:04:35.000000Z",
+            "expires_at": "2026-01-02T03:04:35.000000000Z",
             "remaining_s": 29.8,
             "hold": False,
             "hold_until": None,
@@ -195,7 +195,7 @@ def status() -> Callable[..., dict[str, Any]]:
             "solo_madre": not windows,
             "watchdog": True,
             "engine": {"name": "process", "why": "no Docker Engine answers", "capabilities": ["limits.cpu"]},
-            "checked_at": "2026-01-02T03:04:06.000000Z",
+            "checked_at": "2026-01-02T03:04:06.000000000Z",
         }
         return {**made, **differing}
 

@@ -164,6 +164,13 @@ def test_neither_a_proxy_nor_a_netrc_comes_between(
     assert madre.requests[0]["headers"]["Authorization"] == "Bearer token-of-the-test"
 
 
+def test_what_the_detail_says_already_is_not_said_twice(madre: Any, run_module: Run) -> None:
+    errors = [{"field": "service", "message": "is not known"}, {"field": "closed", "message": "is not a boolean"}]
+    madre.refuse("/api/v1/windows/status", 422, "invalid_request", "service: is not known.", errors)
+    result = run_module(vx11_window_info)
+    assert "was refused: service: is not known; closed: is not a boolean (invalid_request, 422)." in result["msg"]
+
+
 def test_the_token_is_in_no_result(madre: Any, run_module: Run) -> None:
     madre.refuse("/api/v1/windows/status", 401, "token_invalid", "The token token-of-the-test is not valid.")
     result = run_module(vx11_window_info)

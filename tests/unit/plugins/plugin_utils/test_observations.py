@@ -90,6 +90,13 @@ def test_lines_hold_what_the_judge_reads(tmp_path: Path) -> None:
     ]
 
 
+def test_a_text_never_ends_its_line(tmp_path: Path) -> None:
+    text = "one\ntwo\u2028three\x85four\udcff"
+    append(str(tmp_path), [observation("seen", text)], "here")
+    [line] = (tmp_path / "observations.jsonl").read_text().splitlines()
+    assert json.loads(line)["value"] == text
+
+
 def test_those_who_record_side_by_side_do_not_mix_lines(tmp_path: Path) -> None:
     def record(who: str) -> None:
         for number in range(50):

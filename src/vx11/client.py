@@ -1,0 +1,95 @@
+"""A client of madre's power API, for the command line, the conductor and suites."""
+
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from vx11.errors import Vx11Error
+
+LONG = 120.0
+
+
+class MadreUnreachable(Vx11Error):
+    """Nobody answers at the address, or what answers is not a madre."""
+
+
+class MadreRefused(Vx11Error):
+    """madre answered with a problem document."""
+
+    def __init__(self, problem: dict[str, Any]) -> None:
+        self.problem = problem
+        self.code = str(problem.get("code", ""))
+        super().__init__(str(problem.get("detail") or problem.get("title") or problem))
+
+
+class Madre:
+    """One host's power API.
+
+    Args:
+        url: its entry, such as http://127.0.0.1:8000.
+        token: a token; without one only `health` answers.
+    """
+
+    def __init__(self, url: str, token: str = "") -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._url = url
+        self.http = httpx.Client(base_url=url, headers=headers, timeout=LONG)
+
+    def __enter__(self) -> "Madre":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.http.close()
+
+    def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """One call.
+
+        Returns:
+            The answer's JSON.
+
+        Raises:
+            MadreUnreachable, MadreRefused.
+        """
+        try:
+            answer = self.http.request(method, path, **options)
+            body = answer.json()
+        except httpx.InvalidURL as error:
+            raise MadreUnreachable(f"{self._url} is not an address: {error}") from error
+        except httpx.HTTPError as error:
+            raise MadreUnreachable(f"no madre answers at {self._url}: {error}; is vx11 serve running there?") from error
+        except ValueError as error:
+            raise MadreUnreachable(
+                f"what answers at {self._url} is not a madre: {answer.status_code}, not JSON"
+            ) from error
+        if answer.status_code >= 400 or not isinstance(body, dict):
+            raise MadreRefused(body if isinstance(body, dict) else {"detail": str(body)})
+        return body
+
+    def post(self, path: str, **body: Any) -> dict[str, Any]:
+        """A POST; what is None is left out."""
+        return self.call("POST", path, json={name: value for name, value in body.items() if value is not None})
+
+    def status(self, *, service: str | None = None, closed: bool = False) -> dict[str, Any]:
+        """What is open, and whether only the core runs."""
+        parameters = {"closed": str(closed).lower()} | ({"service": service} if service else {})
+        return self.call("GET", "/api/v1/windows/status", params=parameters)
+
+    def solo_madre(self, *, dry_run: bool = False) -> dict[str, Any]:
+        """Returns the cell to SOLO_MADRE."""
+        return self.post("/api/v1/system/solo_madre", dry_run=dry_run)
+
+    def is_alive(self) -> bool:
+        """Whether the entry answers."""
+        try:
+            return self.call("GET", "/health") == {"status": "ok"}
+        except Vx11Error:
+            return False
+
+
+def named(window: str) -> dict[str, str]:
+    """A window by what the user called it: an id has the form of a UUID, a service has not."""
+    is_id = len(window) == 36 and window.count("-") == 4
+    return {"window_id": window} if is_id else {"service": window}

@@ -1,0 +1,161 @@
+"""A test cell: a madre and a watchdog of their own, on a free port, in a folder that goes with them."""
+
+import json
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vx11.client import Madre
+from vx11.conductor.matrix import ALLOWLIST, CATALOGUE
+from vx11.engines import select
+from vx11.engines.port import Engine
+from vx11.engines.select import EngineName
+from vx11.errors import EnvironmentProblem
+from vx11.madre import tokens
+
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 10.0
+TOKEN_TTL = 6 * 3600.0
+SCOPES = ("power:read", "power:write", "system:write", "metrics:read")
+
+
+class Cell:
+    """Starts and ends the core of a cell, and removes whatever carries its mark.
+
+    Args:
+        name: its name, which is its mark.
+        bundle: folder with catalogue and allowlist.
+        engine: what runs services.
+        evidence: where its madre writes evidence.
+    """
+
+    def __init__(self, name: str, bundle: Path, engine: EngineName, evidence: Path) -> None:
+        self.name = name
+        self.folder = Path(tempfile.mkdtemp(prefix=f"vx11-{name}-"))
+        self.url = ""
+        self._bundle = bundle
+        self._evidence = evidence
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._key = self.folder / "key"
+        tokens.new_key(self._key)
+        # The conductor's own eyes on the engine: it prepares images, and proves what madre says.
+        self.engine: Engine = select.make(engine, name, self.folder / "state" / name, self.folder / "data" / name)
+        self.token = tokens.issue(
+            tokens.read_key(self._key), subject="conductor", scopes=SCOPES, ttl=TOKEN_TTL, cell=name
+        )
+
+    def start(self) -> None:
+        """Starts madre, waits until it answers, then starts the watchdog.
+
+        Raises:
+            EnvironmentProblem: madre did not start; has its last words.
+        """
+        log = (self.folder / "madre.log").open("ab")
+        with log:
+            madre = subprocess.Popen(
+                [sys.executable, "-m", "vx11", "serve", "--json", *self._flags()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                env=_environment(),
+            )
+        self._processes = [madre]
+        self.url = str(self._first_line(madre)["url"])
+        state = self.folder / "state" / self.name
+        with (self.folder / "watchdog.log").open("ab") as log:
+            self._processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-I", "-m", "vx11.watchdog", "--state", str(state)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    env=_environment(),
+                )
+            )
+
+    def _flags(self) -> Sequence[str]:
+        flags = {
+            "engine": self.engine.name,
+            "listen": "127.0.0.1:0",
+            "catalogue": self._bundle / CATALOGUE,
+            "allowlist": self._bundle / ALLOWLIST,
+            "key": self._key,
+            "state": self.folder / "state",
+            "data": self.folder / "data",
+            "evidence": self._evidence,
+            "cell": self.name,
+            "rate-limit": "off",
+        }
+        return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+
+    def _first_line(self, madre: subprocess.Popen[bytes]) -> dict[str, Any]:
+        """What madre prints when it listens."""
+        assert madre.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(madre.stdout, selectors.EVENT_READ)
+            line = madre.stdout.readline() if selector.select(START_TIMEOUT) else b""
+        if not line:
+            said = (self.folder / "madre.log").read_text(encoding="utf-8", errors="replace").strip()
+            raise EnvironmentProblem(f"madre of the cell {self.name} did not start: {said or 'it said nothing'}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def madre(self) -> Madre:
+        """A client of its power API."""
+        return Madre(self.url, self.token)
+
+    def is_alive(self) -> bool:
+        """Whether its entry answers."""
+        if any(process.poll() is not None for process in self._processes):
+            return False
+        with self.madre() as madre:
+            return madre.is_alive()
+
+    def stop(self) -> None:
+        """Ends madre and watchdog; windows are left to `purge`."""
+        for process in self._processes:
+            process.terminate()
+        limit = time.monotonic() + STOP_TIMEOUT
+        for process in self._processes:
+            try:
+                process.wait(max(0.1, limit - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout:
+                process.stdout.close()
+        self._processes = []
+
+    def residue(self) -> set[str]:
+        """Whatever carries its mark now."""
+        return set(self.engine.residue(self.name))
+
+    def purge(self) -> list[str]:
+        """Ends for good: removes all that carries the mark, and the folder; answers what could not be removed.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+        self.engine.purge(self.name)
+        left = self.engine.residue(self.name)
+        for log in ("madre.log", "watchdog.log"):
+            if (self.folder / log).is_file() and self._evidence.is_dir():
+                shutil.copyfile(self.folder / log, self._evidence / log)
+        shutil.rmtree(self.folder)
+        return left
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what would configure or mark it as something else."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith("VX11_") or name == "VX11_BASE_IMAGE"
+    }

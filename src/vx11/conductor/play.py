@@ -1,0 +1,218 @@
+"""Plays one playbook in a worker process, and ends it for certain: on time, when asked to, and with all it started."""
+
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vx11.engines import procfs
+from vx11.units import show_duration
+
+MARK = "VX11_RUN_ID"
+TERM_GRACE = 3.0
+KILL_TIMEOUT = 10.0
+LOOK = 0.2
+
+
+@dataclass(frozen=True)
+class Play:
+    """What to play.
+
+    Attributes:
+        scratch: a private folder; removed by whoever made it.
+        environment: for the playbook and all it starts.
+        keep: folder of evidence that the runner's artifacts are copied to.
+        timeout: seconds.
+    """
+
+    playbook: Path
+    url: str
+    collections: Path
+    scratch: Path
+    environment: Mapping[str, str]
+    keep: Path
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Played:
+    """How it went.
+
+    Attributes:
+        failure: why it failed, empty when it did not.
+        aborted: it was ended because somebody asked for it.
+        leftovers: processes it left running, which had to be killed.
+    """
+
+    failure: str
+    aborted: bool = False
+    leftovers: int = 0
+
+
+def play(what: Play, on_task: Callable[[str], None], cancelled: threading.Event) -> Played:
+    """Plays a playbook; when this returns nothing of it runs any more.
+
+    Args:
+        on_task: called with the name of each task that starts.
+        cancelled: set when the play has to end now.
+    """
+    mark = str(uuid.uuid4())
+    private = what.scratch / "runner"
+    orders = _orders(what, private, mark)
+    errors = what.scratch / "worker.log"
+    with errors.open("wb") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "vx11.conductor.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            env=dict(os.environ) | {MARK: mark},
+        )
+    try:
+        events = _events(worker, orders)
+        return _follow(worker, events, what, on_task, cancelled, errors, mark)
+    finally:
+        _end(worker, mark)
+        _keep(private, what.keep)
+
+
+def _orders(what: Play, private: Path, mark: str) -> dict[str, Any]:
+    private.mkdir(mode=0o700)
+    inventory = private / "inventory.json"
+    host = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "vx11_url": what.url,
+    }
+    inventory.write_text(json.dumps({"all": {"hosts": {"cell": host}}}), encoding="utf-8")
+    own = {
+        MARK: mark,
+        "ANSIBLE_COLLECTIONS_PATH": str(what.collections),
+        "ANSIBLE_HOME": str(private / "home"),
+        "ANSIBLE_LOCAL_TEMP": str(private / "tmp"),
+        "ANSIBLE_REMOTE_TEMP": str(private / "tmp"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_RETRY_FILES_ENABLED": "0",
+    }
+    return {
+        "private_data_dir": str(private),
+        "playbook": str(what.playbook),
+        "inventory": str(inventory),
+        "environment": dict(what.environment) | own,
+    }
+
+
+def _events(worker: subprocess.Popen[bytes], orders: Mapping[str, Any]) -> "queue.Queue[dict[str, Any] | None]":
+    """What the worker says, None at its end; read by a thread, so that the worker never waits for us."""
+    events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    assert worker.stdin
+    try:
+        worker.stdin.write(json.dumps(orders).encode())
+        worker.stdin.close()
+    except BrokenPipeError:
+        pass  # it died; its log says why
+
+    def read() -> None:
+        assert worker.stdout
+        for line in worker.stdout:
+            events.put(_parsed(line))
+        events.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    return events
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(line)
+    except ValueError:
+        found = {"event": "noise"}  # something else wrote to its standard output
+    return found
+
+
+def _follow(
+    worker: subprocess.Popen[bytes],
+    events: "queue.Queue[dict[str, Any] | None]",
+    what: Play,
+    on_task: Callable[[str], None],
+    cancelled: threading.Event,
+    errors: Path,
+    mark: str,
+) -> Played:
+    limit = time.monotonic() + what.timeout
+    task, failed, rc = "", "", None
+    while True:
+        if cancelled.is_set():
+            return Played("interrupted", aborted=True)
+        if time.monotonic() > limit:
+            return Played(f"it was not done after {show_duration(what.timeout)}; it was at the task {task!r}")
+        try:
+            event = events.get(timeout=LOOK)
+        except queue.Empty:
+            continue
+        if event is None:
+            break
+        if event["event"] == "task":
+            task = event["name"]
+            on_task(task)
+        elif event["event"] == "failed":
+            failed = failed or f"task {event['task']!r}: {event['message']}"
+        elif event["event"] == "end":
+            rc = event["rc"]
+    worker.wait()
+    left = [pid for pid in procfs.marked(MARK, mark) if pid != worker.pid]
+    if rc == 0:
+        return Played("", leftovers=len(left))
+    return Played(failed or _why(errors, what.scratch, rc), leftovers=len(left))
+
+
+def _why(errors: Path, scratch: Path, rc: int | None) -> str:
+    """The best that is known when no task failed: a syntax error, or a worker that died."""
+    output = scratch / "runner" / "artifacts" / "run" / "stdout"
+    for path in (output, errors):
+        text = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+        if text:
+            return f"ansible-playbook ended with {rc}: " + " ".join(text.split())[-600:]
+    return f"ansible-playbook ended with {rc} and said nothing"
+
+
+def _end(worker: subprocess.Popen[bytes], mark: str) -> None:
+    """The ladder: SIGTERM to ansible-playbook, a moment, then SIGKILL to everything that carries the mark.
+
+    ansible-core 2.19 puts its workers into sessions of their own, so the process group is not enough.
+    """
+    if worker.poll() is None:
+        for pid in procfs.marked(MARK, mark):
+            started = procfs.start_time(pid)
+            if started is not None and procfs.parent_of(pid) == worker.pid:
+                procfs.send(pid, started, signal.SIGTERM)
+        try:
+            worker.wait(TERM_GRACE)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+    procfs.end_all(lambda: procfs.marked(MARK, mark), KILL_TIMEOUT)
+    worker.wait()
+
+
+def _keep(private: Path, keep: Path) -> None:
+    """Copies the artifacts to the evidence, without the environment that ansible-runner writes into them."""
+    artifacts = private / "artifacts" / "run"
+    if not artifacts.is_dir():
+        return
+    command = artifacts / "command"
+    if command.is_file():
+        data = json.loads(command.read_text(encoding="utf-8"))
+        data["env"] = sorted(data.get("env", {}))
+        command.write_text(json.dumps(data, indent=2), encoding="utf-8")
+    shutil.copytree(artifacts, keep, dirs_exist_ok=True, ignore=shutil.ignore_patterns("fact_cache", "*.sock"))

@@ -1,0 +1,78 @@
+"""Where evidence lies: one folder a run below the evidence root, an index over all runs, a chain of run heads."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vx11.clock import stamp
+from vx11.evidence.chain import Chain, EvidenceError
+from vx11.statefiles import write_json
+
+SCHEMA = 1
+
+
+class RunFolder:
+    """The folder of one run, `<timestamp>-<test_id>`.
+
+    Raises:
+        EvidenceError: the evidence root cannot be written.
+    """
+
+    def __init__(self, root: Path, test_id: str, started_wall_ns: int) -> None:
+        self.root = root
+        self.test_id = test_id
+        self.path = root / f"{stamp(started_wall_ns)}-{test_id}"
+        try:
+            (self.path / "report").mkdir(parents=True)
+        except OSError as error:
+            raise EvidenceError(f"evidence cannot be written to {root}: {error.strerror}; name another with --evidence") from error
+        self.chain = Chain(self.path / "evidence.jsonl")
+
+    def attempt(self, case: str, number: int) -> Path:
+        """The folder of one try of a case, made anew."""
+        folder = self.path / "cases" / case / str(number)
+        (folder / "suites").mkdir(parents=True)
+        return folder
+
+    def index(self, **entry: Any) -> None:
+        """Writes what is known of this run into the index of the root; called again, it updates."""
+        with _locked(self.root / ".index.lock"):
+            path = self.root / "index.json"
+            runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else {}
+            runs[self.test_id] = runs.get(self.test_id, {}) | {"folder": self.path.name} | entry
+            write_json(path, {"schema": SCHEMA, "runs": runs})
+
+    def finish(self) -> None:
+        """Closes the chain, lists the digest of every file, and adds the run's head to the chain of heads."""
+        self.chain.close()
+        data = {"folder": self.path.name, "records": self.chain.count, "head": self.chain.head}
+        write_json(self.path / "manifest.json", {"schema": SCHEMA, "test_id": self.test_id, "files": self._digests()})
+        with _locked(self.root / ".heads.lock"):
+            heads = Chain(self.root / "heads.jsonl")
+            heads.append("conductor", "run_finished", self.test_id, data)
+            heads.close()
+
+    def _digests(self) -> dict[str, str]:
+        files = sorted(path for path in self.path.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.path)): _digest(path) for path in files}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Waits for its turn: several runs may share one root."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
