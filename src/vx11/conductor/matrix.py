@@ -54,7 +54,7 @@ class Body(Model):
     """`test_matrix`."""
 
     base_asserts: tuple[str, ...] = BASE_ASSERTS
-    cases: Annotated[tuple[CaseEntry, ...], Field(min_length=1)]
+    cases: tuple[CaseEntry, ...]
 
 
 class Document(Model):
@@ -166,6 +166,8 @@ class _Reader:
             if name not in BASE_ASSERTS:
                 known = ", ".join(BASE_ASSERTS)
                 yield self.problem(f"{name} is not a base assert; there are: {known}", "base_asserts", index)
+        if not body.cases:
+            yield self.problem("there is no case in it", "cases")
         seen: set[str] = set()
         for index, entry in enumerate(body.cases):
             if entry.id in seen:

@@ -88,7 +88,9 @@ def play(what: Play, on_task: Callable[[str], None], cancelled: threading.Event)
 
 
 def _orders(what: Play, private: Path, mark: str) -> dict[str, Any]:
-    private.mkdir(mode=0o700)
+    # What is killed cannot clean up after itself: all its temporary files are where they go with the scratch folder.
+    temporary = private / "tmp"
+    temporary.mkdir(mode=0o700, parents=True)
     inventory = private / "inventory.json"
     host = {
         "ansible_connection": "local",
@@ -100,8 +102,9 @@ def _orders(what: Play, private: Path, mark: str) -> dict[str, Any]:
         MARK: mark,
         "ANSIBLE_COLLECTIONS_PATH": str(what.collections),
         "ANSIBLE_HOME": str(private / "home"),
-        "ANSIBLE_LOCAL_TEMP": str(private / "tmp"),
-        "ANSIBLE_REMOTE_TEMP": str(private / "tmp"),
+        "ANSIBLE_LOCAL_TEMP": str(temporary),
+        "ANSIBLE_REMOTE_TEMP": str(temporary),
+        "TMPDIR": str(temporary),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_RETRY_FILES_ENABLED": "0",
     }

@@ -1,0 +1,57 @@
+"""Sessions: `nox -s e2e` runs the matrix, `nox -s tests` the tests, `nox -s lint` the linters."""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "tests", "e2e"]
+nox.options.reuse_venv = "yes"
+
+PROJECT = nox.project.load_toml()
+# An interrupted run first brings its cell back to SOLO_MADRE; nox would kill it after half a second.
+CLEAN_UP_S = 60.0
+
+
+def groups(*names: str) -> list[str]:
+    """The requirements of dependency groups of pyproject.toml."""
+    return nox.project.dependency_groups(PROJECT, *names)
+
+
+@nox.session(python=False)
+def base_image(session: nox.Session) -> None:
+    """Make the base image of the sample services where no registry can be reached."""
+    session.run("sh", "matrices/e2e/services/base-image.sh", *session.posargs, external=True)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Run the end-to-end matrix; arguments go to `vx11 run`, as in `nox -s e2e -- --engine docker`."""
+    session.install("-e", ".")
+    session.run("vx11", "run", "matrices/e2e", *session.posargs, interrupt_timeout=CLEAN_UP_S)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments go to pytest. What the machine cannot do is skipped and named at the end."""
+    session.install("-e", ".", *groups("tests"))
+    session.run("python", "-m", "pytest", *session.posargs, interrupt_timeout=CLEAN_UP_S)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, types, YAML and playbooks."""
+    session.install("-e", ".", *groups("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("yamllint", "--strict", ".")
+    # ansible-lint resolves the modules by the collection's full name.
+    scratch = Path(session.create_tmp()) / "collections"
+    parent = scratch / "ansible_collections" / "vx11"
+    parent.mkdir(parents=True, exist_ok=True)
+    link = parent / "power"
+    if not link.is_symlink():
+        link.symlink_to(Path.cwd(), target_is_directory=True)
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(scratch), "ANSIBLE_HOME": str(scratch / "home")}
+    session.run("ansible-lint", "--offline", "--strict", env=env)

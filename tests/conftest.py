@@ -1,0 +1,133 @@
+"""What all tests share: what the machine can do, bundles made of a few lines, and cells of real engines.
+
+A test that needs what the machine lacks is skipped with its reason; with `VX11_REQUIRE=docker,root` such a skip is a
+failure, so that a machine which should have everything cannot hide that it has not.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from vx11.catalogue import allowlist, compose
+from vx11.conductor.cell import Cell
+from vx11.engines import cgroups
+from vx11.engines.docker import connect
+from vx11.engines.port import EngineError
+from vx11.engines.select import EngineName
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+IMAGE = "vx11/e2e-services:0.1.0"
+READY = {"http": {"port": 8080, "path": "/health"}}
+MakeBundle = Callable[..., Path]
+StartCell = Callable[..., Cell]
+
+
+def _missing_docker() -> str:
+    try:
+        connect(2).close()
+    except EngineError as error:
+        return str(error)
+    return ""
+
+
+def _missing_root() -> str:
+    if os.geteuid() != 0:
+        return "this user is not root"
+    return "" if cgroups.detect() else "control groups cannot be written here"
+
+
+NEEDS: dict[str, Callable[[], str]] = {"docker": _missing_docker, "root": _missing_root}
+_known: dict[str, str] = {}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    required = os.environ.get("VX11_REQUIRE", "").split(",")
+    for name, missing in NEEDS.items():
+        if item.get_closest_marker(name) is None:
+            continue
+        if name not in _known:
+            _known[name] = missing()
+        if _known[name] and name in required:
+            pytest.fail(f"{name} is required here (VX11_REQUIRE), but {_known[name]}", pytrace=False)
+        if _known[name]:
+            pytest.skip(f"needs {name}: {_known[name]}")
+
+
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def engine_name(request: pytest.FixtureRequest) -> EngineName:
+    """Each engine in turn."""
+    name: EngineName = request.param
+    return name
+
+
+def entry(code_or_script: str, **more: Any) -> dict[str, Any]:
+    """A catalogue entry that runs a sample service (`auth_service.py …`) or Python code, on either engine."""
+    words = code_or_script.split()
+    if words[0].endswith(".py"):
+        script = str(CHECKOUT / "matrices/e2e/services" / words[0])
+        inside, outside = ["python3", f"/srv/vx11/{words[0]}", *words[1:]], ["{python}", script, *words[1:]]
+    else:
+        inside, outside = ["python3", "-c", code_or_script], ["{python}", "-c", code_or_script]
+    vx11 = {"process": {"command": outside}, **more.pop("vx11", {})}
+    services = str(CHECKOUT / "matrices/e2e/services")
+    return {
+        "image": IMAGE,
+        "build": {"context": services, "args": ["VX11_BASE_IMAGE"]},
+        "command": inside,
+        "ports": ["8080"],
+        "stop_grace_period": "2s",
+        "x-vx11": vx11,
+        **more,
+    }
+
+
+WEB = entry("auth_service.py", vx11={"ready": READY})
+
+
+@pytest.fixture(scope="session")
+def web() -> dict[str, Any]:
+    """An entry for a small web service that runs on either engine."""
+    return WEB
+
+
+@pytest.fixture(scope="session")
+def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> MakeBundle:
+    """`make_bundle(services, allow=None, **top)` writes catalogue and allowlist, answers their folder."""
+
+    def make(services: dict[str, Any], allow: list[str] | None = None, **top: Any) -> Path:
+        folder = tmp_path_factory.mktemp("bundle")
+        catalogue = folder / "catalogue.yml"
+        catalogue.write_text(yaml.safe_dump({"services": services, **top}), encoding="utf-8")
+        allowlist.update(folder / "allowlist.yml", compose.load(catalogue), allow or ())
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def start_cell(tmp_path: Path) -> Iterator[StartCell]:
+    """`start_cell(bundle, engine)` starts a real cell; at the end it is removed, and nothing of it may be left."""
+    cells: list[Cell] = []
+
+    def start(bundle: Path, engine: EngineName) -> Cell:
+        name = f"t-{secrets.token_hex(4)}"
+        cell = Cell(name, bundle, engine, tmp_path / "evidence" / name)
+        cells.append(cell)
+        cell.start()
+        return cell
+
+    yield start
+    for cell in cells:
+        cell.stop()
+        assert cell.purge() == []
+
+
+@pytest.fixture
+def cell(make_bundle: MakeBundle, start_cell: StartCell, engine_name: EngineName) -> Cell:
+    """A cell on each engine, whose one service is `web`."""
+    return start_cell(make_bundle({"web": WEB}), engine_name)
