@@ -131,9 +131,8 @@ def serve(
             f"engine {engine.name}: {engine.why}; it can: {', '.join(sorted(engine.capabilities)) or 'nothing more'}"
         )
         if not watchdog:
-            typer.echo(
-                f"warning: no watchdog is alive; start one with: vx11 watchdog --state {chosen.state} --cell {chosen.cell}"
-            )
+            command = f"vx11 watchdog --state {chosen.state} --cell {chosen.cell}"
+            typer.echo(f"warning: no watchdog is alive; start one with: {command}")
 
     server.run(chosen, ready)
 
@@ -157,7 +156,7 @@ def watchdog(
 @token_app.command("new-key")
 def token_new_key(key: Annotated[Path, typer.Option(help="File to make, mode 0600.")] = KEY) -> None:
     """Makes a signing key; one a host."""
-    from vx11.madre import tokens
+    from vx11 import tokens
 
     tokens.new_key(key)
     typer.echo(f"made {key}")
@@ -172,7 +171,7 @@ def token_issue(
     cell: Annotated[str, typer.Option(help="Cell it is for.")] = "default",
 ) -> None:
     """Prints a token."""
-    from vx11.madre import tokens
+    from vx11 import tokens
 
     typer.echo(
         tokens.issue(tokens.read_key(key), subject=sub, scopes=scope.split(), ttl=_seconds(ttl, "--ttl"), cell=cell)

@@ -1,8 +1,8 @@
 """`${VARIABLES}` in a Compose file.
 
-The forms of the Compose Specification ("Interpolation"): `$V`, `${V}`, `${V:-default}`, `${V-default}`, `${V:?message}`,
-`${V?message}`, `${V:+other}`, `${V+other}`, and `$$` for a dollar. Unlike Compose, a variable that is not set and has no
-default is an error: a blank where a value was meant does not pass unseen.
+The forms of the Compose Specification ("Interpolation"): `$V`, `${V}`, `${V:-default}`, `${V-default}`,
+`${V:?message}`, `${V?message}`, `${V:+other}`, `${V+other}`, and `$$` for a dollar. Unlike Compose, a variable that is
+not set and has no default is an error: a blank where a value was meant does not pass unseen.
 """
 
 import re

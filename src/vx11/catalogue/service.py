@@ -222,8 +222,8 @@ class Process(Model):
 class Vx11(Model):
     """`x-vx11`: what this project adds to an entry.
 
-    Durations in seconds: `ttl` is used when a request names none, `max_ttl` is the longest life of a window with all its
-    extensions, `max_hold` how long a hold lasts, `ready_timeout` how long it may take to get ready.
+    Durations in seconds: `ttl` is used when a request names none, `max_ttl` is the longest life of a window with all
+    its extensions, `max_hold` how long a hold lasts, `ready_timeout` how long it may take to get ready.
     """
 
     ttl: Seconds = DEFAULT_TTL

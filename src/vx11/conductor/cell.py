@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vx11 import tokens
 from vx11.client import Madre
 from vx11.conductor.matrix import ALLOWLIST, CATALOGUE
 from vx11.engines import select
 from vx11.engines.port import Engine
 from vx11.engines.select import EngineName
 from vx11.errors import EnvironmentProblem
-from vx11.madre import tokens
 
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0

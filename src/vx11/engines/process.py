@@ -1,4 +1,4 @@
-"""The process engine: services as local processes, each in a session and, where root allows, a control group of its own.
+"""The process engine: services as local processes, each in a session and, as root, a control group of its own.
 
 What marks a process as ours is its environment, set before it runs its first instruction and readable in /proc as long
 as it lives; children inherit it. Without writable control groups the engine claims no limits.

@@ -16,7 +16,7 @@ from vx11.madre import problems, routes
 from vx11.madre.guard import Guard
 from vx11.madre.metrics import WindowCollector
 from vx11.madre.settings import Rate
-from vx11.madre.tokens import Bearer
+from vx11.tokens import Bearer
 from vx11.windows.manager import Windows
 from vx11.yamlfile import dotted, sentence
 

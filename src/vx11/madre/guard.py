@@ -8,7 +8,8 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vx11.madre import policy, problems, tokens
+from vx11 import tokens
+from vx11.madre import policy, problems
 from vx11.madre.ratelimit import Limiter
 from vx11.madre.settings import Rate
 

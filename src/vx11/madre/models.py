@@ -13,6 +13,11 @@ from vx11.windows.window import Window
 PositiveSeconds = Annotated[Seconds, Field(gt=0)]
 
 
+def _example(body: dict[str, Any]) -> ConfigDict:
+    """Strict about keys, and shows a body in the OpenAPI description."""
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [body]})
+
+
 class Request(BaseModel):
     """A request; a key that is not known is an error."""
 
@@ -37,10 +42,7 @@ class Resources(Request):
 class Open(Request):
     """Opens a service."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"service": "auth-service", "ttl": "5m", "resources": {"cpu": 0.5}}]},
-    )
+    model_config = _example({"service": "auth-service", "ttl": "5m", "resources": {"cpu": 0.5, "memory": "256MB"}})
 
     service: str = Field(min_length=1)
     ttl: PositiveSeconds | None = Field(
@@ -76,12 +78,16 @@ class OneWindow(Request):
 class Close(OneWindow):
     """Closes a window."""
 
+    model_config = _example({"service": "auth-service", "force": False})
+
     force: bool = Field(default=False, description="at once, without grace")
     wait: bool = Field(default=True, description="answer when it is closed")
 
 
 class Hold(OneWindow):
     """Sets or releases the hold."""
+
+    model_config = _example({"service": "auth-service", "hold": True})
 
     hold: bool
     wait: bool = Field(default=True, description="when the release closes it, answer when it is closed")
@@ -90,11 +96,15 @@ class Hold(OneWindow):
 class Extend(OneWindow):
     """Gives a window more time."""
 
+    model_config = _example({"service": "auth-service", "ttl": "10m"})
+
     ttl: PositiveSeconds = Field(description="seconds from now that it has at least")
 
 
 class SoloMadre(Request):
     """Returns the cell to SOLO_MADRE."""
+
+    model_config = _example({"dry_run": True})
 
     dry_run: bool = Field(default=False, description="say what would be stopped, stop nothing")
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from vx11 import tokens
 from vx11.clock import Clock
 from vx11.engines import select
 from vx11.engines.port import Engine
 from vx11.errors import EnvironmentProblem
 from vx11.evidence.chain import Chain
-from vx11.madre import app, tokens
+from vx11.madre import app
 from vx11.madre.metrics import CountedEvidence
 from vx11.madre.services import FileServices
 from vx11.madre.settings import Settings

@@ -17,7 +17,8 @@ class FileServices:
     """Services of two files.
 
     Raises:
-        InputError: one of them is wrong at the start. If one becomes wrong later, nothing is allowed until it is mended.
+        InputError: one of them is wrong at the start. If one becomes wrong later, nothing is allowed until it is
+            mended.
     """
 
     def __init__(self, catalogue: Path, allowed: Path) -> None:

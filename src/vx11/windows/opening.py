@@ -1,4 +1,4 @@
-"""Opens windows: the deadline is written down first, limits are read back, readiness is measured, failure takes all back."""
+"""Opens windows: deadline written first, limits read back, readiness measured; failure takes everything back."""
 
 import contextlib
 import threading
