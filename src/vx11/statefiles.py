@@ -11,6 +11,7 @@ from typing import Any
 MADRE_LOCK = "madre.lock"
 WATCHDOG_LOCK = "watchdog.lock"
 WINDOWS = "windows"
+LOGS = "logs"
 CLOSED_BY_WATCHDOG = ".closed-by-watchdog"
 
 

@@ -4,7 +4,9 @@ Sizes follow Compose: k, m and g, with or without a B, are powers of 1024. Durat
 with units, such as `90s`, `5m`, `1h30m`, `250ms`.
 """
 
+import math
 import re
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -30,9 +32,9 @@ def seconds(value: object) -> float:
     Raises:
         ValueError: the value is not a duration.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"{value!r} is not a duration; write seconds (30) or text with a unit (30s, 5m, 1h30m)")
-    text = str(value).strip().replace(" ", "")
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
+        return float(value)
+    text = value.strip().replace(" ", "") if isinstance(value, str) else ""
     if _NUMBER.fullmatch(text):
         return float(text)
     parts = _DURATION.findall(text)
@@ -56,7 +58,7 @@ def size(value: object) -> int:
     match = None if isinstance(value, bool) else _SIZE.fullmatch(str(value).strip())
     if match is None:
         raise ValueError(f"{value!r} is not a size; write bytes (1048576) or text with a unit (256MB, 1g)")
-    return int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
+    return int(Decimal(match[1]) * 1024 ** _POWERS[match[2].lower()])
 
 
 def show_size(count: int) -> str:
@@ -66,7 +68,7 @@ def show_size(count: int) -> str:
 
 def show_duration(value: float) -> str:
     """Seconds as people read them: `4.2 s`, `3 min 20 s`, `1 h 05 min`."""
-    if value < 60:
+    if round(value, 1) < 60:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:

@@ -4,6 +4,7 @@ Parsing is PyYAML's, checking is pydantic's; this file only joins the two: mappi
 item, and a pydantic error's location is looked up in them.
 """
 
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,8 +36,18 @@ class MarkedList(list[Any]):
 class _Loader(yaml.SafeLoader):
     """SafeLoader with marked containers; a key that stands twice is an error, as in Compose."""
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._flat: set[yaml.MappingNode] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merges what `<<` names, once for each node; keys are compared before that, since a merge may bring one again."""
+        if node not in self._flat:
+            self._flat.add(node)
+            self._refuse_duplicates(node)
+            super().flatten_mapping(node)
+
     def marked_mapping(self, node: yaml.MappingNode) -> Iterator[MarkedDict]:
-        self._refuse_duplicates(node)
         data = MarkedDict()
         yield data
         self.flatten_mapping(node)
@@ -58,6 +69,9 @@ class _Loader(yaml.SafeLoader):
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                message = "a key has to be a single value; if this is text with braces or brackets, put it in quotes"
+                raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} stands twice in one mapping", key_node.start_mark
@@ -65,11 +79,23 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
 
 
-# YAML 1.1 reads `on`, `yes` and dates as other types than text; Compose and this project follow YAML 1.2's core here.
+# YAML 1.1 reads `on`, `yes`, dates and 12:30 as other types than text; Compose and this project follow YAML 1.2's core
+# here. A leading 0 is octal all the same, as it is for Compose.
+_SCALARS = {
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?(?:0o?[0-7]+|0x[0-9a-fA-F]+|0|[1-9][0-9]*)", "-+0123456789"),
+    "float": (
+        r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+}
+_OWN_TAGS = {f"tag:yaml.org,2002:{name}" for name in (*_SCALARS, "timestamp")}
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, regexp) for tag, regexp in resolvers if tag not in _OWN_TAGS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+for _name, (_pattern, _first) in _SCALARS.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern})$"), list(_first))
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.marked_mapping)
 _Loader.add_constructor("tag:yaml.org,2002:seq", _Loader.marked_sequence)
 

@@ -232,7 +232,6 @@ class Vx11(Model):
     ready: Ready | None = None
     ready_timeout: Seconds = Field(default=DEFAULT_READY_TIMEOUT, gt=0)
     process: Process | None = None
-    public: bool = False
     peers: tuple[str, ...] = ()
     unsafe: tuple[str, ...] = ()
 

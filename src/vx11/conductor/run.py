@@ -21,7 +21,7 @@ from vx11.conductor.matrix import Case, Matrix
 from vx11.conductor.observations import Observed
 from vx11.conductor.progress import Progress
 from vx11.engines.docker import DockerEngine
-from vx11.engines.port import EngineError
+from vx11.engines.port import CAPABILITIES, EngineError
 from vx11.engines.select import EngineName
 from vx11.errors import EnvironmentProblem, Vx11Error
 from vx11.evidence.chain import verify
@@ -95,6 +95,10 @@ def run(options: Options, progress: Progress) -> RunResult:
         return _Run(options, plan, found, folder, progress, cancelled).all()
 
 
+class _Cancelled(Vx11Error):
+    """Somebody stopped the run while it prepared."""
+
+
 class _Run:
     def __init__(
         self,
@@ -141,6 +145,8 @@ class _Run:
         name = self.folder.test_id
         cell = Cell(name, self.plan.folder, self.options.engine, self.folder.path / "cells" / name)
         self.progress.note(f"engine {cell.engine.name}: {cell.engine.why}")
+        if lacking := [name for name in CAPABILITIES if name not in cell.engine.capabilities]:
+            self.progress.note(f"it cannot do here: {', '.join(lacking)}")
         try:
             self._prepare(cell)
             cell.start()
@@ -149,6 +155,8 @@ class _Run:
                 if self.cancelled.is_set():
                     break
                 self._case(cell, case)
+        except _Cancelled:
+            pass  # every case gets its verdict below
         finally:
             self._end(cell)
         self._abort_rest("the run was interrupted before this case")
@@ -165,10 +173,16 @@ class _Run:
                 image = cell.engine.image_of(service)
                 if image not in built:
                     self.progress.note(f"building {image}")
-                    cell.engine.build(service)
+                    cell.engine.build(service, self._built)
                     built.add(image)
             else:
                 cell.engine.prepare(service)
+
+    def _built(self, line: str) -> None:
+        if self.cancelled.is_set():
+            raise _Cancelled("interrupted while an image was built")
+        if line.startswith("Step "):
+            self.progress.note(f"  {line}")
 
     def _prove_start(self, cell: Cell) -> None:
         with cell.madre() as madre:
@@ -263,7 +277,7 @@ class _CaseRun:
         verdict, message = judge.verdict(judged, played.failure)
         if played.aborted:
             verdict, message = Verdict.ABORTED, "interrupted"
-        missing = tuple(name for name in self.case.metrics if name not in seen.metrics)
+        missing = () if played.aborted else tuple(name for name in self.case.metrics if name not in seen.metrics)
         return CaseResult(
             self.case.id, verdict, message, asserts=tuple(judged), metrics=seen.metrics, missing_metrics=missing
         )

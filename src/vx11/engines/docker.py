@@ -7,7 +7,7 @@ runs on this host, since the API confirms limits that it did not set (moby#52650
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
 from vx11.engines import cgroups
 from vx11.engines.port import EngineError, Found, Health, Running, Stamp, Usage, url_variable
+from vx11.statefiles import LOGS
 
 CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
     f"vx11.{name}" for name in ("cell", "window", "service", "generation", "deadline")
@@ -48,17 +49,17 @@ class DockerEngine:
 
     name = "docker"
 
-    def __init__(self, cell: str, state: Path, client: docker.DockerClient, why: str = "it was asked for") -> None:
+    def __init__(self, cell: str, state: Path, client: docker.DockerClient, why: str = "asked for") -> None:
         self.why = why
         self._cell = cell
-        self._logs = state / "logs"
+        self._logs = state / LOGS
         self._client = client
         self._network = f"vx11-{cell}"
         self._info: Mapping[str, Any] = client.info()
         self.capabilities = frozenset(self._capabilities())
 
     def _capabilities(self) -> set[str]:
-        claims = {"usage.cpu", "usage.memory", "usage.io", "limits.cpu", "limits.memory", "limits.pids", "partition"}
+        claims = {"usage.cpu", "usage.memory", "usage.io", "limits.cpu", "limits.memory", "limits.pids"}
         if self._data_device():
             claims.add("limits.iops")
         return claims
@@ -95,8 +96,11 @@ class DockerEngine:
         """The image's name; an entry that only builds gets one of its own."""
         return service.entry.image or f"vx11/{service.name}:built"
 
-    def build(self, service: Service) -> None:
+    def build(self, service: Service, tell: Callable[[str], None] = lambda line: None) -> None:
         """Builds the image, with the daemon's cache; the network is the host's, so that packages can be installed.
+
+        Args:
+            tell: called with each line that the build writes; what it raises ends the build.
 
         Raises:
             EngineError: the build failed; has its last lines.
@@ -117,7 +121,9 @@ class DockerEngine:
                 decode=True,
                 timeout=600,
             ):
-                tail = [*tail, event.get("stream", event.get("error", "")).strip()][-12:]
+                line = event.get("stream", event.get("error", "")).strip()
+                tell(line)
+                tail = [*tail, line][-12:]
                 if "error" in event:
                     raise EngineError(f"the image of {service.name} was not built:\n" + "\n".join(filter(None, tail)))
 

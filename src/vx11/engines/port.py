@@ -12,6 +12,17 @@ from vx11.catalogue.limits import Limits
 from vx11.clock import Instant
 from vx11.errors import Vx11Error
 
+# What an engine may be able to do; cases name these under `requires`.
+CAPABILITIES = (
+    "limits.cpu",
+    "limits.memory",
+    "limits.pids",
+    "limits.iops",
+    "usage.cpu",
+    "usage.memory",
+    "usage.io",
+)
+
 
 class EngineError(Vx11Error):
     """The engine refused, failed, or did not answer in time."""

@@ -20,6 +20,7 @@ from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
 from vx11.engines import cgroups, procfs
 from vx11.engines.port import EngineError, Found, Health, Running, Stamp, Usage, url_variable
+from vx11.statefiles import LOGS
 
 CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
     f"VX11_{name}" for name in ("CELL", "WINDOW", "SERVICE", "GENERATION", "DEADLINE")
@@ -41,11 +42,11 @@ class ProcessEngine:
     name = "process"
 
     def __init__(
-        self, cell: str, state: Path, data: Path, hierarchy: cgroups.Hierarchy | None, why: str = "it was asked for"
+        self, cell: str, state: Path, data: Path, hierarchy: cgroups.Hierarchy | None, why: str = "asked for"
     ) -> None:
         self.why = why
         self._cell = cell
-        self._logs = state / "logs"
+        self._logs = state / LOGS
         self._temporary = state / "tmp"
         self._data = data
         try:

@@ -94,4 +94,6 @@ class Closing:
     def _finish(self, slot: Slot, usage: Usage | None, detail: str) -> Window:
         now, known = self._clock.now(), detail or slot.window.detail
         window = replace(slot.window, state=State.CLOSED, closed=now, usage=usage, detail=known)
-        return slot.set(window, self._books.closed, then=lambda: self._registry.retire(slot))
+        slot.set(window, self._books.closed, then=lambda: self._registry.retire(slot))
+        self._books.store.keep_logs(self._registry.known())
+        return window

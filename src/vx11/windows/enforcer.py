@@ -88,6 +88,7 @@ class Enforcer:
 
     def _watch_health(self) -> None:
         while not self._stopping.wait(TICK):
+            self._books.store.shorten_logs()
             for slot in self._registry.slots():
                 try:
                     self._look_after(slot)

@@ -13,7 +13,7 @@ from vx11.engines.port import Engine, Found, Usage
 from vx11.windows.books import Books, Evidence
 from vx11.windows.closing import Closing
 from vx11.windows.enforcer import Enforcer
-from vx11.windows.errors import WindowError, WindowStuck
+from vx11.windows.errors import NoWindow, WindowError, WindowStuck
 from vx11.windows.opening import Opening, OpenRequest, Services, reused, ttl_of
 from vx11.windows.registry import Registry
 from vx11.windows.slot import SETTLED, Slot
@@ -134,7 +134,9 @@ class Windows:
         if request.dry_run:
             after = reused(slot.window, request, ttl, self.clock.now())
             return Outcome(slot.window, changed=after != slot.window)
-        window, changed = slot.change(lambda now: reused(now, request, ttl, self.clock.now()), self._books.save)
+        window, changed = slot.change(
+            lambda now: reused(_expect_open(now), request, ttl, self.clock.now()), self._books.save
+        )
         if changed:
             self._deadline_moved(window, actor, "extended", {"ttl_s": ttl})
         return Outcome(window, changed)
@@ -146,6 +148,7 @@ class Windows:
             NoWindow: nothing is open by that name.
         """
         slot = self._registry.get(name)
+        changed = slot.window.state is not State.CLOSING
         self.record(actor, "close_requested", slot.window.window_id, {"force": force})
         if force:
             self._closing.hurry(slot)
@@ -153,7 +156,7 @@ class Windows:
         closing = self._pool.submit(self._closing.end, slot, reason, actor, kill=force)
         if wait:
             closing.result()
-        return Outcome(slot.window, changed=True)
+        return Outcome(slot.window, changed)
 
     def end(self, window_id: str, reason: Reason, actor: str, *, kill: bool = False) -> Window:
         """Closes a window by its id in the caller's own thread; one that is closed already is answered as it was."""
@@ -171,7 +174,7 @@ class Windows:
             NoWindow: nothing is open by that name.
         """
         slot = self._registry.get(name)
-        window, changed = slot.change(lambda now: now.held(on, self.clock.now()), self._books.save)
+        window, changed = slot.change(lambda now: _expect_open(now).held(on, self.clock.now()), self._books.save)
         if not changed:
             return Outcome(window, changed=False)
         self._deadline_moved(window, actor, "held" if on else "released", {"hold": on})
@@ -187,7 +190,7 @@ class Windows:
             TtlTooLong: its whole life would be longer than its service allows.
         """
         slot = self._registry.get(name)
-        window, changed = slot.change(lambda now: now.extended(ttl, self.clock.now()), self._books.save)
+        window, changed = slot.change(lambda now: _expect_open(now).extended(ttl, self.clock.now()), self._books.save)
         if changed:
             self._deadline_moved(window, actor, "extended", {"ttl_s": ttl})
         return Outcome(window, changed)
@@ -227,3 +230,10 @@ class Windows:
     def record(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
         """Writes evidence about the cell; goes on without when it cannot."""
         self._books.record(actor, action, subject, data)
+
+
+def _expect_open(window: Window) -> Window:
+    """The window, while its time can still be changed."""
+    if window.state not in (State.OPENING, State.OPEN):
+        raise NoWindow(f"the window of {window.service} is {window.state} already")
+    return window

@@ -57,6 +57,10 @@ class Registry:
             raise NoWindow(f"no window is open by the name {name}")
         return slot
 
+    def known(self) -> set[str]:
+        """The ids of all windows that are open, or closed lately."""
+        return set(self._slots) | {window.window_id for window in self._closed}
+
     def find(self, name: str) -> Window:
         """A window by id or service; of closed ones the newest.
 

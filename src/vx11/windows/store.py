@@ -2,12 +2,16 @@
 
 import contextlib
 import json
+import os
 import threading
+from collections.abc import Container
 from pathlib import Path
 
 from vx11.errors import EnvironmentProblem
-from vx11.statefiles import CLOSED_BY_WATCHDOG, WATCHDOG_LOCK, WINDOWS, held_lock, write_json
+from vx11.statefiles import CLOSED_BY_WATCHDOG, LOGS, WATCHDOG_LOCK, WINDOWS, held_lock, write_json
 from vx11.windows.window import Window
+
+LOG_LIMIT = 10 * 1024 * 1024
 
 
 class StateStore:
@@ -16,10 +20,12 @@ class StateStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.windows = folder / WINDOWS
+        self._logs = folder / LOGS
         self._generations = folder / "generations.json"
         self._lock = threading.Lock()
         try:
             self.windows.mkdir(parents=True, exist_ok=True)
+            self._logs.mkdir(exist_ok=True)
             folder.chmod(0o700)
         except OSError as error:
             raise EnvironmentProblem(
@@ -62,6 +68,19 @@ class StateStore:
             known[service] = known.get(service, 0) + 1
             write_json(self._generations, known)
             return known[service]
+
+    def keep_logs(self, window_ids: Container[str]) -> None:
+        """Removes the logs of all other windows: the folder is in memory, and must not grow for ever."""
+        for path in self._logs.glob("*.log"):
+            if path.stem not in window_ids:
+                path.unlink(missing_ok=True)
+
+    def shorten_logs(self) -> None:
+        """Empties logs that have grown beyond `LOG_LIMIT`; who writes them appends, and so goes on at the start."""
+        for path in self._logs.glob("*.log"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_size > LOG_LIMIT:
+                    os.truncate(path, 0)
 
     def watchdog_is_alive(self) -> bool:
         """Whether a watchdog holds its lock on this folder."""
