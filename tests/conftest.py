@@ -6,9 +6,10 @@ failure, so that a machine which should have everything cannot hide that it has 
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import yaml
@@ -25,6 +26,7 @@ IMAGE = "vx11/e2e-services:0.1.0"
 READY = {"http": {"port": 8080, "path": "/health"}}
 MakeBundle = Callable[..., Path]
 StartCell = Callable[..., Cell]
+Found = TypeVar("Found")
 
 
 def _missing_docker() -> str:
@@ -87,6 +89,27 @@ def entry(code_or_script: str, **more: Any) -> dict[str, Any]:
 
 
 WEB = entry("auth_service.py", vx11={"ready": READY})
+
+
+def _eventually(check: Callable[[], Found], limit: float = 10.0) -> Found:
+    """What `check` answers as soon as it is true; fails after `limit` seconds, with what it answered last."""
+    end = time.monotonic() + limit
+    while not (found := check()):
+        assert time.monotonic() < end, f"still {found!r} after {limit:g} s"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., Any]:
+    """`eventually(check, limit=10)` waits for an event that can only be looked for."""
+    return _eventually
+
+
+@pytest.fixture(scope="session")
+def make_entry() -> Callable[..., dict[str, Any]]:
+    """`make_entry(code_or_script, vx11={…}, **keys)` answers a catalogue entry; see `entry`."""
+    return entry
 
 
 @pytest.fixture(scope="session")

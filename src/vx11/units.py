@@ -32,14 +32,22 @@ def seconds(value: object) -> float:
     Raises:
         ValueError: the value is not a duration.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
-        return float(value)
-    text = value.strip().replace(" ", "") if isinstance(value, str) else ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        found = float(value)
+    else:
+        found = _read_seconds(value.strip().replace(" ", "")) if isinstance(value, str) else math.nan
+    if not (math.isfinite(found) and found >= 0):
+        raise ValueError(f"{value!r} is not a duration; write seconds (30) or text with a unit (30s, 5m, 1h30m)")
+    return found
+
+
+def _read_seconds(text: str) -> float:
+    """Not a number when it is no duration."""
     if _NUMBER.fullmatch(text):
         return float(text)
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{value!r} is not a duration; write seconds (30) or text with a unit (30s, 5m, 1h30m)")
+        return math.nan
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 

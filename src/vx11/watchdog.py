@@ -32,6 +32,7 @@ LONGEST_SLEEP = 0.5
 KILL_TIMEOUT = 5.0
 CALL_TIMEOUT = 20.0
 LOCK_TRIES = 20
+_FIELDS = ("window_id", "service", "state", "grace_s", "stop_signal", "engine")
 
 
 def due(record: dict[str, Any]) -> Instant:
@@ -58,6 +59,7 @@ class Watchdog:
         self._clock = clock
         self._say = say
         self._busy: set[str] = set()
+        self._unreadable: set[Path] = set()
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -83,12 +85,15 @@ class Watchdog:
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            due(record)
+            _expect_whole(record)
         except FileNotFoundError:
             return None  # madre closed it just now
         except (OSError, ValueError, KeyError, TypeError) as error:
-            self._say(f"{path} cannot be read: {error}")
+            if path not in self._unreadable:  # told once, not at every look
+                self._unreadable.add(path)
+                self._say(f"{path} cannot be read: {error}")
             return None
+        self._unreadable.discard(path)
         return record
 
     def _mark(self, record: dict[str, Any]) -> Path:
@@ -106,6 +111,12 @@ class Watchdog:
             self._say(f"could not close {record['service']} ({window}): {error}; trying again")
         finally:
             self._busy.discard(window)
+
+
+def _expect_whole(record: dict[str, Any]) -> None:
+    due(record)
+    for name in _FIELDS:
+        record[name]
 
 
 def end(record: dict[str, Any], grace: float) -> None:
@@ -127,11 +138,17 @@ def end(record: dict[str, Any], grace: float) -> None:
         number = getattr(signal, record["stop_signal"], signal.SIGTERM)
         if grace and procfs.send(running["pid"], running["start_time"], number):
             procfs.wait_gone(running["pid"], running["start_time"], grace)
-        _end_processes(record["window_id"])
+        _end_processes(record["window_id"], running["pid"], running["start_time"])
 
 
-def _end_processes(window: str) -> None:
-    if not procfs.end_all(lambda: procfs.marked("VX11_WINDOW", window), KILL_TIMEOUT):
+def _end_processes(window: str, leader: int = 0, started: int = 0) -> None:
+    """Kills what carries a window's mark, and what is in its session while the process that leads it lives."""
+
+    def living() -> list[int]:
+        leads = procfs.is_alive(leader, started)
+        return sorted(procfs.belonging("VX11_WINDOW", window, session=leader if leads else None))
+
+    if not procfs.end_all(living, KILL_TIMEOUT):
         raise RuntimeError(f"its processes are still there {KILL_TIMEOUT:g} s after SIGKILL")
 
 

@@ -41,7 +41,7 @@ class _Loader(yaml.SafeLoader):
         self._flat: set[yaml.MappingNode] = set()
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merges what `<<` names, once for each node; keys are compared before that, since a merge may bring one again."""
+        """Merges what `<<` names, once a node; keys are compared before, since a merge may bring one again."""
         if node not in self._flat:
             self._flat.add(node)
             self._refuse_duplicates(node)

@@ -1,5 +1,7 @@
 """What is wrong in a bundle is told at once, with file and line, and nothing is started."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,10 +18,11 @@ def bundle(tmp_path: Path) -> Path:
     return Path(shutil.copytree(BUNDLE, tmp_path / "bundle", ignore=shutil.ignore_patterns("__pycache__")))
 
 
-def vx11(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+def vx11(*arguments: str | Path, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """The command, to its end."""
     command = [sys.executable, "-m", "vx11", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    env = os.environ | (environment or {})
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +103,16 @@ def test_the_line_is_that_of_the_mistake(bundle: Path) -> None:
     path.write_text(text, encoding="utf-8")
     line = next(number for number, line in enumerate(text.splitlines(), start=1) if "less than 5" in line)
     assert f"{path}:{line}: " in vx11("matrix", "validate", bundle).stderr
+
+
+def test_an_engine_that_is_not_there(bundle: Path, tmp_path: Path) -> None:
+    temporary, evidence = tmp_path / "tmp", tmp_path / "evidence"
+    temporary.mkdir()
+    nowhere = {"DOCKER_HOST": f"unix://{tmp_path}/no.sock", "TMPDIR": str(temporary)}
+    done = vx11("run", bundle, "--engine", "docker", "--evidence", evidence, environment=nowhere)
+    assert done.returncode == 3
+    assert "no Docker daemon answers" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(temporary.iterdir()) == []
+    (entry,) = json.loads((evidence / "index.json").read_text())["runs"].values()
+    assert entry["state"] == "aborted"

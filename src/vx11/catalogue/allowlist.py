@@ -89,8 +89,9 @@ def update(path: Path, catalogue: Catalogue, names: Collection[str] = ()) -> dic
     Raises:
         InputError: a name is not in the catalogue.
     """
-    before = dict(load(path).digests) if path.exists() else {}
-    wanted = list(names) or list(before) or list(catalogue.services)
+    is_new = not path.exists()
+    before = {} if is_new else dict(load(path).digests)
+    wanted = list(names) or list(catalogue.services if is_new else before)
     unknown = [name for name in wanted if name not in catalogue.services]
     if unknown:
         message = "the catalogue has no service {}; remove it from the allowlist or name another"

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from vx11 import yamlfile
 from vx11.catalogue import interpolate
-from vx11.catalogue.service import Entry
+from vx11.catalogue.service import Entry, Mount
 from vx11.errors import InputError, Problem
 from vx11.yamlfile import MarkedDict
 
@@ -78,19 +78,25 @@ def load(path: Path, variables: Mapping[str, str] | None = None) -> Catalogue:
         variables = _default_variables(path.parent)
     report = interpolate.Report()
     document = interpolate.tree(document, variables, report)
-    problems = [_problem(path, document, location, message) for location, message in report.found]
-    problems += _top_level_problems(path, document)
-    if not isinstance(document, MarkedDict) or problems:
-        raise InputError(problems)
-    services = dict(_services(path, document, problems))
-    problems += _peer_problems(path, document, services)
+    problems = list(_top_level_problems(path, document))
+    services: dict[str, Service] = {}
+    if isinstance(document, MarkedDict) and isinstance(document.get("services"), MarkedDict):
+        services = dict(_services(path, document, problems))
+    unset = [_problem(path, document, location, message) for location, message in report.found]
+    # What a text with a variable left in it is not, follows from the variable alone.
+    places = tuple(f"{yamlfile.dotted(location)}: " for location, _ in report.found)
+    problems = unset + [problem for problem in problems if not problem.message.startswith(places)]
     if problems:
-        raise InputError(problems)
+        raise InputError(sorted(problems, key=lambda problem: problem.line or 0))
     return Catalogue(path, services)
 
 
 def _default_variables(folder: Path) -> Mapping[str, str]:
-    beside = dotenv.dotenv_values(folder / ".env") if (folder / ".env").is_file() else {}
+    file = folder / ".env"
+    try:
+        beside = dotenv.dotenv_values(file) if file.is_file() else {}
+    except UnicodeDecodeError as error:
+        raise InputError.of(f"is not UTF-8 text: {error.reason} at byte {error.start}", file) from error
     return {name: value or "" for name, value in beside.items()} | dict(os.environ)
 
 
@@ -121,14 +127,17 @@ def _services(path: Path, document: MarkedDict, problems: list[Problem]) -> Iter
             problems.append(_problem(path, document, at, "a service's name has a-z, 0-9, - and _ alone"))
             continue
         try:
-            entry = Entry.model_validate(raw)
+            entry, sha256 = Entry.model_validate(raw), digest(raw)
         except ValidationError as error:
             problems += [_with_help(found) for found in yamlfile.problems(error, document, path, at)]
+            continue
+        except rfc8785.CanonicalizationError as error:
+            problems.append(_problem(path, document, at, f"has no digest: {error}"))
             continue
         found = list(_entry_problems(path, document, name, entry))
         problems += found
         if not found:
-            yield name, Service(name, entry, digest(raw), path.parent.resolve())
+            yield name, Service(name, entry, sha256, path.parent.resolve())
 
 
 def _with_help(problem: Problem) -> Problem:
@@ -140,30 +149,35 @@ def _with_help(problem: Problem) -> Problem:
 def _entry_problems(path: Path, document: MarkedDict, name: str, entry: Entry) -> Iterator[Problem]:
     """What a single model cannot see: files, and names that other parts of the document declare."""
     at = ("services", name)
-    base = path.parent.resolve()
+    for key in entry.undeclared():
+        message = f"gives away the host; if that is meant, say so with x-vx11.unsafe: [{key}]"
+        yield _problem(path, document, (*at, key), message)
     for index, file in enumerate(entry.env_file):
-        if not (base / file).is_file():
+        if not (path.parent / file).is_file():
             yield _problem(path, document, (*at, "env_file", index), f"the file {file} does not exist beside it")
     for index, mount in enumerate(entry.volumes):
-        where = (*at, "volumes", index)
-        if mount.type == "volume" and mount.source not in (document.get("volumes") or {}):
-            yield _problem(path, document, where, f"the volume {mount.source} is not declared under volumes")
-        outside = mount.type == "bind" and not (base / str(mount.source)).resolve().is_relative_to(base)
-        if outside and "volumes" not in entry.vx11.unsafe:
-            message = f"{mount.source} lies outside the bundle; if that is meant, say so with x-vx11.unsafe: [volumes]"
-            yield _problem(path, document, where, message)
+        message = _mount_problem(path, document, entry, mount)
+        if message:
+            yield _problem(path, document, (*at, "volumes", index), message)
     ready = entry.vx11.ready
     probe = (ready.http or ready.tcp) if ready else None
     if probe and probe.port not in {port.target for port in entry.container_ports()}:
         message = f"port {probe.port} is not among the service's ports or expose"
         yield _problem(path, document, (*at, "x-vx11", "ready"), message)
+    for peer in entry.vx11.peers:
+        if peer not in document["services"]:
+            yield _problem(path, document, (*at, "x-vx11", "peers"), f"there is no service {peer}")
 
 
-def _peer_problems(path: Path, document: MarkedDict, services: Mapping[str, Service]) -> Iterator[Problem]:
-    for name, service in services.items():
-        for peer in service.entry.vx11.peers:
-            if peer not in document["services"]:
-                yield _problem(path, document, ("services", name, "x-vx11", "peers"), f"there is no service {peer}")
+def _mount_problem(path: Path, document: MarkedDict, entry: Entry, mount: Mount) -> str:
+    """Why a mount cannot be had, empty when it can."""
+    base, declared = path.parent.resolve(), document.get("volumes")
+    if mount.type == "volume" and mount.source not in (declared if isinstance(declared, dict) else {}):
+        return f"the volume {mount.source} is not declared under volumes"
+    outside = mount.type == "bind" and not (base / str(mount.source)).resolve().is_relative_to(base)
+    if outside and "volumes" not in entry.vx11.unsafe:
+        return f"{mount.source} lies outside the bundle; if that is meant, say so with x-vx11.unsafe: [volumes]"
+    return ""
 
 
 def digest(raw: MarkedDict) -> str:

@@ -1,8 +1,8 @@
 """`${VARIABLES}` in a Compose file.
 
 The forms of the Compose Specification ("Interpolation"): `$V`, `${V}`, `${V:-default}`, `${V-default}`,
-`${V:?message}`, `${V?message}`, `${V:+other}`, `${V+other}`, and `$$` for a dollar. Unlike Compose, a variable that is
-not set and has no default is an error: a blank where a value was meant does not pass unseen.
+`${V:?message}`, `${V?message}`, `${V:+other}`, `${V+other}`, variables inside those, and `$$` for a dollar. Unlike
+Compose, a variable that is not set and has no default is an error: a blank where a value was meant is not passed over.
 """
 
 import re
@@ -12,9 +12,9 @@ from typing import Any
 from vx11.yamlfile import MarkedDict, MarkedList
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_VARIABLE = re.compile(
-    rf"\$(?:(?P<escaped>\$)|(?P<plain>{_NAME})|\{{(?P<name>{_NAME})(?:(?P<op>:?[-?+])(?P<arg>[^}}]*))?\}}|(?P<bad>))"
-)
+_DOLLAR = re.compile(rf"\$(?:(?P<escaped>\$)|(?P<plain>{_NAME})|\{{(?P<name>{_NAME})(?P<op>:?[-?+])?)?")
+_BRACES = re.compile(r"\$\$|\$\{|\}")
+_STRAY = "a single $ must be written $$, or start a variable such as ${NAME}"
 
 
 def text(value: str, variables: Mapping[str, str]) -> str:
@@ -23,27 +23,46 @@ def text(value: str, variables: Mapping[str, str]) -> str:
     Raises:
         ValueError: a variable is not set, or a dollar starts nothing that is known.
     """
-    return _VARIABLE.sub(lambda match: _replacement(match, variables), value)
+    parts, at = [], 0
+    while match := _DOLLAR.search(value, at):
+        parts.append(value[at : match.start()])
+        at = match.end()
+        if match["escaped"]:
+            parts.append("$")
+        elif match["plain"]:
+            parts.append(_value(match["plain"], "", "", variables))
+        elif match["name"]:
+            end = _closing(value, at)
+            parts.append(_value(match["name"], match["op"] or "", value[at:end], variables))
+            at = end + 1
+        else:
+            raise ValueError(_STRAY)
+    return "".join(parts) + value[at:]
 
 
-def _replacement(match: re.Match[str], variables: Mapping[str, str]) -> str:
-    if match["escaped"]:
-        return "$"
-    name = match["plain"] or match["name"]
-    if not name:
-        raise ValueError("a single $ must be written $$, or start a variable such as ${NAME}")
-    operator, argument = match["op"] or "", match["arg"] or ""
+def _closing(value: str, start: int) -> int:
+    """Where the brace stands that closes the variable whose argument begins at `start`; others may stand inside."""
+    depth = 1
+    for match in _BRACES.finditer(value, start):
+        depth += {"${": 1, "}": -1}.get(match[0], 0)
+        if depth == 0:
+            return match.start()
+    raise ValueError(_STRAY)
+
+
+def _value(name: str, operator: str, argument: str, variables: Mapping[str, str]) -> str:
+    if argument and not operator:
+        raise ValueError(_STRAY)
     value = variables.get(name)
     is_set = value is not None and (value != "" or not operator.startswith(":"))
     if operator.endswith("+"):
-        return argument if is_set else ""
+        return text(argument, variables) if is_set else ""
     if is_set:
         return str(value)
+    given = text(argument, variables)
     if operator.endswith("-"):
-        return argument
-    raise ValueError(
-        f"the variable {name} is not set" + (f": {argument}" if argument else "; set it, or give a default")
-    )
+        return given
+    raise ValueError(f"the variable {name} is not set" + (f": {given}" if given else "; set it, or give a default"))
 
 
 def tree(data: Any, variables: Mapping[str, str], report: "Report", location: tuple[Any, ...] = ()) -> Any:

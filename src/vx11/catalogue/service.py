@@ -4,6 +4,7 @@ The models follow the Compose Specification key by key; what VX11 adds stands un
 an error, so that nothing is silently ignored.
 """
 
+import re
 import shlex
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,7 @@ DEFAULT_GRACE = 10.0
 class Model(BaseModel):
     """Strict about keys, immutable once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _words(value: Any) -> Any:
@@ -50,10 +51,22 @@ def _scalar(item: Any) -> Any:
     return str(item) if isinstance(item, int | float) else item
 
 
+def _hosts(value: Any) -> Any:
+    """`[name=address, name:address]` and `{name: address}` mean the same; an IPv6 address may stand in brackets."""
+    if isinstance(value, list):
+        found = [re.fullmatch(r"([^=:]+)[=:](.+)", str(item)) for item in value]
+        if not all(found):
+            raise ValueError("each item is NAME=ADDRESS")
+        value = {match[1]: match[2] for match in found if match}
+    return {name: str(item).strip("[]") for name, item in value.items()} if isinstance(value, dict) else value
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Pairs = Annotated[dict[str, str | None], BeforeValidator(_pairs)]
+Hosts = Annotated[dict[str, str], BeforeValidator(_hosts)]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
+PositiveSize = Annotated[Size, Field(gt=0)]
 
 
 class Build(Model):
@@ -115,13 +128,24 @@ class Mount(Model):
     def _has_source(self) -> "Mount":
         if self.type != "tmpfs" and not self.source:
             raise ValueError(f"a {self.type} needs a source")
+        if self.source and self.source.startswith("~"):
+            raise ValueError(f"{self.source!r}: write the whole path instead of ~, which is another one for each user")
         return self
+
+
+def _test(value: Any) -> Any:
+    """A test as text goes to a shell as it is, and a list says what it is by its first word, as in Compose."""
+    if isinstance(value, str):
+        return ["NONE"] if value == "NONE" else ["CMD-SHELL", value]
+    if isinstance(value, list) and value and value[0] not in ("NONE", "CMD", "CMD-SHELL"):
+        raise ValueError(f"{value!r}: a list starts with CMD, CMD-SHELL or NONE")
+    return value
 
 
 class Healthcheck(Model):
     """The test that tells whether the service is healthy; run by madre, not on the image's own interval."""
 
-    test: Words | None = None
+    test: Annotated[tuple[str, ...], BeforeValidator(_test)] = ()
     interval: Seconds | None = None
     timeout: Seconds | None = None
     start_period: Seconds | None = None
@@ -133,19 +157,15 @@ class Healthcheck(Model):
         """The program to run inside the container, None when there is none."""
         if self.disable or not self.test or self.test[0] == "NONE":
             return None
-        if self.test[0] == "CMD":
-            return self.test[1:]
-        if self.test[0] == "CMD-SHELL":
-            return ("/bin/sh", "-c", *self.test[1:])
-        return ("/bin/sh", "-c", shlex.join(self.test))
+        return self.test[1:] if self.test[0] == "CMD" else ("/bin/sh", "-c", *self.test[1:])
 
 
 class ResourceLimits(Model):
     """`deploy.resources.limits`."""
 
     cpus: float | None = Field(default=None, gt=0)
-    memory: Size | None = None
-    pids: int | None = None
+    memory: PositiveSize | None = None
+    pids: int | None = Field(default=None, gt=0)
 
 
 class Resources(Model):
@@ -261,7 +281,7 @@ class Entry(Model):
     healthcheck: Healthcheck | None = None
     deploy: Deploy = Deploy()
     cpus: float | None = Field(default=None, gt=0)
-    mem_limit: Size | None = None
+    mem_limit: PositiveSize | None = None
     pids_limit: int | None = Field(default=None, gt=0)
     blkio_config: BlkioConfig = BlkioConfig()
     user: str | None = None
@@ -275,7 +295,7 @@ class Entry(Model):
     stop_signal: str = "SIGTERM"
     stop_grace_period: Seconds = DEFAULT_GRACE
     labels: Pairs = {}
-    extra_hosts: Pairs = {}
+    extra_hosts: Hosts = {}
     hostname: str | None = None
     restart: str | None = None
     privileged: bool = False
@@ -302,15 +322,9 @@ class Entry(Model):
             raise ValueError("nothing to run: state image, build, or x-vx11.process.command")
         return self
 
-    @model_validator(mode="after")
-    def _declared_unsafe(self) -> "Entry":
-        given = [key for key in GIVES_AWAY_THE_HOST if getattr(self, key)]
-        missing = [key for key in given if key not in self.vx11.unsafe]
-        if missing:
-            raise ValueError(
-                f"gives away the host; if that is meant, say so with x-vx11.unsafe: [{', '.join(missing)}]"
-            )
-        return self
+    def undeclared(self) -> list[str]:
+        """Keys that give away the host, and that `x-vx11.unsafe` does not name."""
+        return [key for key in GIVES_AWAY_THE_HOST if getattr(self, key) and key not in self.vx11.unsafe]
 
     def limits(self) -> Limits:
         """What the entry states, `deploy` before the older keys."""

@@ -16,7 +16,7 @@ from vx11 import tokens
 from vx11.client import Madre
 from vx11.conductor.matrix import ALLOWLIST, CATALOGUE
 from vx11.engines import select
-from vx11.engines.port import Engine
+from vx11.engines.port import Engine, EngineError
 from vx11.engines.select import EngineName
 from vx11.errors import EnvironmentProblem
 
@@ -42,17 +42,30 @@ class Cell:
         self.url = ""
         self._bundle = bundle
         self._evidence = evidence
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.core: dict[str, subprocess.Popen[bytes]] = {}
         self._key = self.folder / "key"
         tokens.new_key(self._key)
         # The conductor's own eyes on the engine: it prepares images, and proves what madre says.
-        self.engine: Engine = select.make(engine, name, self.folder / "state" / name, self.folder / "data" / name)
+        try:
+            self.engine: Engine = select.make(engine, name, self.folder / "state" / name, self.folder / "data" / name)
+        except EngineError:
+            shutil.rmtree(self.folder)
+            raise
         self.token = tokens.issue(
             tokens.read_key(self._key), subject="conductor", scopes=SCOPES, ttl=TOKEN_TTL, cell=name
         )
 
     def start(self) -> None:
         """Starts madre, waits until it answers, then starts the watchdog.
+
+        Raises:
+            EnvironmentProblem: madre did not start; has its last words.
+        """
+        self.start_madre()
+        self.start_watchdog()
+
+    def start_madre(self) -> None:
+        """Starts madre and waits until it answers; one that follows another takes over its windows.
 
         Raises:
             EnvironmentProblem: madre did not start; has its last words.
@@ -67,19 +80,20 @@ class Cell:
                 start_new_session=True,
                 env=_environment(),
             )
-        self._processes = [madre]
+        self.core["madre"] = madre
         self.url = str(self._first_line(madre)["url"])
+
+    def start_watchdog(self) -> None:
+        """Starts the watchdog; madre has made the state folder before."""
         state = self.folder / "state" / self.name
         with (self.folder / "watchdog.log").open("ab") as log:
-            self._processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-I", "-m", "vx11.watchdog", "--state", str(state)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    env=_environment(),
-                )
+            self.core["watchdog"] = subprocess.Popen(
+                [sys.executable, "-I", "-m", "vx11.watchdog", "--state", str(state)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=_environment(),
             )
 
     def _flags(self) -> Sequence[str]:
@@ -115,17 +129,17 @@ class Cell:
 
     def is_alive(self) -> bool:
         """Whether its entry answers."""
-        if any(process.poll() is not None for process in self._processes):
+        if any(process.poll() is not None for process in self.core.values()):
             return False
         with self.madre() as madre:
             return madre.is_alive()
 
     def stop(self) -> None:
         """Ends madre and watchdog; windows are left to `purge`."""
-        for process in self._processes:
+        for process in self.core.values():
             process.terminate()
         limit = time.monotonic() + STOP_TIMEOUT
-        for process in self._processes:
+        for process in self.core.values():
             try:
                 process.wait(max(0.1, limit - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -133,7 +147,7 @@ class Cell:
                 process.wait()
             if process.stdout:
                 process.stdout.close()
-        self._processes = []
+        self.core = {}
 
     def residue(self) -> set[str]:
         """Whatever carries its mark now."""

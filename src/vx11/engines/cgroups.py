@@ -12,6 +12,7 @@ from typing import Any
 
 MOUNT = Path("/sys/fs/cgroup")
 PARENT = "vx11"
+_ATTEMPTS = 20
 _PERIOD_US = 100_000
 _UNLIMITED_V1 = 1 << 60
 _WANTED_V1 = ("cpu", "cpuacct", "memory", "pids", "blkio")
@@ -198,15 +199,23 @@ class Hierarchy:
         Raises:
             CgroupError: the kernel refused.
         """
-        group = self.group(name)
         for mount in dict.fromkeys(self.mounts.values()):
-            folder = mount
-            for part in (PARENT, *name.split("/")):
-                if self.version == 2:
-                    _write(folder / "cgroup.subtree_control", " ".join(f"+{name}" for name in self.mounts))
-                folder = folder / part
-                _make(folder)
-        return group
+            for left in reversed(range(_ATTEMPTS)):
+                try:
+                    self._make_path(mount, name)
+                    break
+                except CgroupError:  # a parent was empty for a moment, and another window or cell that ended removed it
+                    if left == 0:
+                        raise
+        return self.group(name)
+
+    def _make_path(self, mount: Path, name: str) -> None:
+        folder = mount
+        for part in (PARENT, *name.split("/")):
+            if self.version == 2:
+                _write(folder / "cgroup.subtree_control", " ".join(f"+{name}" for name in self.mounts))
+            folder = folder / part
+            _make(folder)
 
     def remove_parents(self, name: str) -> None:
         """Removes the folders above a group that are empty; others stay."""

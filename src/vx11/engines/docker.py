@@ -7,6 +7,7 @@ runs on this host, since the API confirms limits that it did not set (moby#52650
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
     f"vx11.{name}" for name in ("cell", "window", "service", "generation", "deadline")
 )
 CALL_TIMEOUT = 20
+EXEC_POLL = 0.02
+KEPT_LINES = 2000
 _FAILURES = (docker.errors.DockerException, requests.RequestException)
 
 
@@ -82,6 +85,8 @@ class DockerEngine:
 
     def prepare(self, service: Service) -> None:
         """The image is there; otherwise it is built, when the entry says how, or pulled."""
+        if not (service.entry.image or service.entry.build):
+            raise EngineError(f"{service.name} has neither image nor build, and the docker engine needs one of them")
         image = self.image_of(service)
         with _as_engine_error(f"the image {image} of {service.name} cannot be had"):
             try:
@@ -96,7 +101,7 @@ class DockerEngine:
         """The image's name; an entry that only builds gets one of its own."""
         return service.entry.image or f"vx11/{service.name}:built"
 
-    def build(self, service: Service, tell: Callable[[str], None] = lambda line: None) -> None:
+    def build(self, service: Service, tell: Callable[[str], None] = lambda _: None) -> None:
         """Builds the image, with the daemon's cache; the network is the host's, so that packages can be installed.
 
         Args:
@@ -107,6 +112,10 @@ class DockerEngine:
         """
         build = service.entry.build
         assert build is not None
+        if not (service.base / build.context).is_dir():
+            raise EngineError(
+                f"the image of {service.name} was not built: there is no folder {service.base / build.context}"
+            )
         tail: list[str] = []
         with _as_engine_error(f"the image of {service.name} was not built"):
             for event in self._client.api.build(
@@ -139,7 +148,7 @@ class DockerEngine:
                 with contextlib.suppress(docker.errors.APIError):
                     container.remove(force=True)
                 raise
-        return Running(self.name, container=str(container.id), ports=_published(container))
+        return Running(self.name, stamp.window_id, container=str(container.id), ports=_published(container))
 
     def _create(self, service: Service, stamp: Stamp, limits: Limits, peers: Sequence[Service]) -> Container:
         entry = service.entry
@@ -170,7 +179,7 @@ class DockerEngine:
             init=entry.init,
             ulimits=[Ulimit(name=name, soft=item.soft, hard=item.hard) for name, item in entry.ulimits.items()],
             stop_signal=entry.stop_signal,
-            extra_hosts={name: address or "" for name, address in entry.extra_hosts.items()},
+            extra_hosts=dict(entry.extra_hosts),
             hostname=None if host_network else entry.hostname,
             privileged=entry.privileged,
             devices=list(entry.devices),
@@ -263,19 +272,27 @@ class DockerEngine:
             )
 
     def remove(self, running: Running, window_id: str) -> None:
-        """Removes the container with its anonymous volumes."""
+        """Removes the container with its anonymous volumes, and keeps the end of its log."""
         container = self._get(running)
         if container is None:
             return
+        with contextlib.suppress(EngineError):  # a log that cannot be read is no reason to stay
+            self._keep_log(window_id, self._log_of(container, KEPT_LINES))
         what = f"container {running.container[:12]} was not removed"
         with _as_engine_error(what), contextlib.suppress(docker.errors.NotFound):
             container.remove(v=True, force=True)
 
     def exec(self, running: Running, command: Sequence[str], timeout: float) -> int:
-        """Runs a program in the container; the daemon ends it with the container, `timeout` bounds the call."""
-        with _as_engine_error("the health check did not run"):
-            container = self._client.containers.get(running.container)
-            return container.exec_run(list(command)).exit_code or 0
+        """Runs a program in the container; what is given up after `timeout` ends with the container."""
+        limit = time.monotonic() + timeout
+        with _as_engine_error(f"the health check {command[0]} did not run"):
+            check = self._client.api.exec_create(running.container, list(command), stdout=False, stderr=False)["Id"]
+            self._client.api.exec_start(check, detach=True)
+            while (state := self._client.api.exec_inspect(check))["Running"]:
+                if time.monotonic() > limit:
+                    raise EngineError(f"the health check {command[0]} took longer than {timeout:g} s")
+                time.sleep(EXEC_POLL)
+        return int(state["ExitCode"])
 
     def usage(self, running: Running) -> Usage | None:
         """From the container's control group; None when it does not run, or not on this host."""
@@ -312,11 +329,12 @@ class DockerEngine:
         container = self._get(running)
         if container is None:
             return self._kept_log(window_id)[-tail:]
-        with _as_engine_error(f"the log of container {running.container[:12]} was not read"):
+        return self._log_of(container, tail)
+
+    def _log_of(self, container: Container, tail: int) -> list[str]:
+        with _as_engine_error(f"the log of container {str(container.id)[:12]} was not read"):
             text: bytes = container.logs(tail=tail)
-        lines = text.decode("utf-8", errors="replace").splitlines()
-        self._keep_log(window_id, lines)
-        return lines
+        return text.decode("utf-8", errors="replace").splitlines()
 
     def _keep_log(self, window_id: str, lines: Sequence[str]) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -337,7 +355,12 @@ class DockerEngine:
                 container.labels.get(WINDOW, ""),
                 container.labels.get(SERVICE, ""),
                 f"container {container.name}",
-                Running(self.name, container=str(container.id), ports=_published(container)),
+                Running(
+                    self.name,
+                    container.labels.get(WINDOW, ""),
+                    container=str(container.id),
+                    ports=_published(container),
+                ),
             )
             for container in containers
         ]

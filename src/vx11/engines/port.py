@@ -45,6 +45,7 @@ class Running:
 
     Attributes:
         engine: name of the engine that started it.
+        window_id: the window that it belongs to.
         container: container id, for engines that have containers.
         pid, start_time: first process and its start in clock ticks since boot (proc(5)); both, because pids are reused.
         cgroup: name of its control group below the engine's own, empty without one.
@@ -52,6 +53,7 @@ class Running:
     """
 
     engine: str
+    window_id: str = ""
     container: str = ""
     pid: int = 0
     start_time: int = 0

@@ -4,6 +4,7 @@ What marks a process as ours is its environment, set before it runs its first in
 as it lives; children inherit it. Without writable control groups the engine claims no limits.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -20,12 +21,13 @@ from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
 from vx11.engines import cgroups, procfs
 from vx11.engines.port import EngineError, Found, Health, Running, Stamp, Usage, url_variable
-from vx11.statefiles import LOGS
+from vx11.statefiles import LOGS, write_json
 
 CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
     f"VX11_{name}" for name in ("CELL", "WINDOW", "SERVICE", "GENERATION", "DEADLINE")
 )
 KILL_TIMEOUT = 5.0
+REAP_TIMEOUT = 1.0
 _LIMITS_BY_CONTROLLER = {"cpu": "limits.cpu", "memory": "limits.memory", "pids": "limits.pids"}
 _JOIN = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1" || exit 125; shift; n=$((n-1)); done; exec "$@"'
 
@@ -56,7 +58,8 @@ class ProcessEngine:
             raise EngineError(f"the process engine cannot use {error.filename}: {error.strerror}") from error
         self._hierarchy = hierarchy
         self._children: dict[int, subprocess.Popen[bytes]] = {}
-        self._ports: dict[tuple[str, int], int] = {}
+        self._addresses = state / "addresses.json"
+        self._ports = _read_ports(self._addresses)
         self._lock = threading.Lock()
         self.capabilities = frozenset(self._capabilities())
 
@@ -66,7 +69,7 @@ class ProcessEngine:
             mounts = self._hierarchy.mounts
             found |= {claim for controller, claim in _LIMITS_BY_CONTROLLER.items() if controller in mounts}
             if {"blkio", "io"} & set(mounts):
-                found |= {"limits.iops", "usage.io"}
+                found |= {"limits.iops", "usage.io"} if cgroups.device_of(self._data) else {"usage.io"}
         return found
 
     def setup(self) -> None:
@@ -94,7 +97,7 @@ class ProcessEngine:
     def start(self, service: Service, stamp: Stamp, limits: Limits, peers: Sequence[Service]) -> Running:
         """Starts the process inside its control group, with its stamp in the environment."""
         self.prepare(service)
-        ports = {port.target: self._port(service.name, port.target) for port in service.entry.container_ports()}
+        ports = {port.target: self._free_port(service.name, port.target) for port in service.entry.container_ports()}
         group = f"{self._cell}/{stamp.window_id}" if self._hierarchy else ""
         joins = self._make_group(group, limits) if self._hierarchy else []
         command = self._command(service)
@@ -117,7 +120,7 @@ class ProcessEngine:
             raise EngineError(f"{service.name} could not be started: {error}") from error
         started = procfs.start_time(child.pid) or 0
         self._reap(child)
-        return Running(self.name, pid=child.pid, start_time=started, cgroup=group, ports=ports)
+        return Running(self.name, stamp.window_id, pid=child.pid, start_time=started, cgroup=group, ports=ports)
 
     def _make_group(self, name: str, limits: Limits) -> list[Path]:
         assert self._hierarchy is not None
@@ -158,13 +161,25 @@ class ProcessEngine:
         }
 
     def _port(self, service: str, target: int) -> int:
-        """One stable port for each port of a service in the cell, chosen anew only when another program took it."""
+        """The one port of a service's port in the cell, whether it runs or not; a later madre knows it too."""
         with self._lock:
-            known = self._ports.get((service, target))
-            if known is None or not _is_free(known):
-                known = _free_port(taken=set(self._ports.values()))
-                self._ports[service, target] = known
-            return known
+            known = self._ports.get(f"{service}:{target}")
+            return self._choose_port(service, target) if known is None else known
+
+    def _free_port(self, service: str, target: int) -> int:
+        """The same, for a service that starts: chosen anew when another program took it."""
+        with self._lock:
+            known = self._ports.get(f"{service}:{target}")
+            return known if known is not None and _is_free(known) else self._choose_port(service, target)
+
+    def _choose_port(self, service: str, target: int) -> int:
+        chosen = _free_port(taken=set(self._ports.values()))
+        self._ports[f"{service}:{target}"] = chosen
+        try:
+            write_json(self._addresses, self._ports)
+        except OSError as error:
+            raise EngineError(f"the addresses of the cell cannot be written: {error.strerror}") from error
+        return chosen
 
     def _reap(self, child: subprocess.Popen[bytes]) -> None:
         """Collects the exit code when the process ends, so that no zombie is left."""
@@ -177,7 +192,7 @@ class ProcessEngine:
         if procfs.is_alive(running.pid, running.start_time):
             return Health(alive=True)
         child = self._children.get(running.pid)
-        return Health(alive=False, exit_code=child.returncode if child else None, gone=child is None)
+        return Health(alive=False, exit_code=_exit_code(child) if child else None, gone=child is None)
 
     def stop(self, running: Running, signal: str, grace: float) -> None:
         """Signals the first process, waits, then kills what is left of the window."""
@@ -191,14 +206,20 @@ class ProcessEngine:
             raise EngineError(f"processes of {running.pid} are still there {KILL_TIMEOUT:g} s after SIGKILL")
 
     def _members(self, running: Running) -> list[int]:
-        """Living processes of a window: in its group, or in its session, or with its first process's mark."""
+        """Living processes of a window: the first, which may not have joined its group yet, and the group.
+
+        Without groups those that carry its mark, and the session of the first while it lives.
+        """
+        leads = procfs.is_alive(running.pid, running.start_time)
         if running.cgroup and self._hierarchy:
-            inside = self._hierarchy.group(running.cgroup).members()
-            return [pid for pid in inside if procfs.is_alive(pid, procfs.start_time(pid) or 0)]
-        if not procfs.is_alive(running.pid, running.start_time):
-            return [pid for pid in procfs.marked(CELL, self._cell) if procfs.session_of(pid) == running.pid]
-        window = procfs.environment(running.pid).get(WINDOW)
-        return procfs.marked(WINDOW, window) if window else [running.pid]
+            found = self._alive_in(running.cgroup)
+        else:
+            found = procfs.belonging(WINDOW, running.window_id, session=running.pid if leads else None)
+        return sorted(found | {running.pid} if leads else found)
+
+    def _alive_in(self, group: str) -> set[int]:
+        members = self._hierarchy.group(group).members() if self._hierarchy else []
+        return {pid for pid in members if procfs.is_alive(pid, procfs.start_time(pid) or 0)}
 
     def remove(self, running: Running, window_id: str) -> None:
         """Removes the control group and the temporary files, and forgets the process."""
@@ -216,11 +237,25 @@ class ProcessEngine:
             self._hierarchy.remove_parents(name)
 
     def exec(self, running: Running, command: Sequence[str], timeout: float) -> int:
-        """Runs a program as madre's user; the paths are those of the host."""
+        """Runs a program with the service's environment and folder; ends it with its children after `timeout`."""
         try:
-            return subprocess.run(command, timeout=timeout, capture_output=True, check=False).returncode
-        except (OSError, subprocess.TimeoutExpired) as error:
+            child = subprocess.Popen(
+                command,
+                cwd=f"/proc/{running.pid}/cwd",
+                env=procfs.environment(running.pid),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
             raise EngineError(f"the health check {command[0]} did not run: {error}") from error
+        try:
+            return child.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            raise EngineError(f"the health check {command[0]} took longer than {timeout:g} s") from error
 
     def usage(self, running: Running) -> Usage | None:
         """From the control group, or summed over the processes where there is none."""
@@ -245,26 +280,39 @@ class ProcessEngine:
         return text.splitlines()[-tail:]
 
     def inventory(self, cell: str) -> list[Found]:
-        """Processes with the cell's mark, one entry a window: the process that leads its session."""
+        """Processes of the cell, one entry a window: the process that leads its session."""
         windows: dict[str, Found] = {}
-        for pid in procfs.marked(CELL, cell):
-            marks, started = procfs.environment(pid), procfs.start_time(pid)
-            window = marks.get(WINDOW, "")
+        for pid, marks in self._of_cell(cell).items():
+            window, started = marks.get(WINDOW, ""), procfs.start_time(pid)
             if started is None or (window in windows and procfs.session_of(pid) != pid):
                 continue
             group = f"{cell}/{window}" if self._hierarchy and window else ""
-            running = Running(self.name, pid=pid, start_time=started, cgroup=group)
+            running = Running(self.name, window, pid=pid, start_time=started, cgroup=group)
             windows[window] = Found(window, marks.get(SERVICE, ""), f"process {pid}", running)
         return list(windows.values())
+
+    def _of_cell(self, cell: str) -> dict[int, dict[str, str]]:
+        """Living processes with their marks: by the marks, and by the groups, since marks can be lost.
+
+        While a program replaces itself by another (execve(2)) its environment cannot be read for a moment.
+        """
+        found = {pid: procfs.environment(pid) for pid in procfs.marked(CELL, cell)}
+        for name in self._groups(cell):
+            known = {CELL: cell, WINDOW: name.rpartition("/")[2]}
+            found |= {pid: found.get(pid, {}) | known for pid in self._alive_in(name)}
+        return found
+
+    def _groups(self, cell: str) -> list[str]:
+        return self._hierarchy.names(cell) if self._hierarchy else []
 
     def foreign(self, cell: str) -> list[str]:
         """Nothing: which processes of a host are services cannot be told from outside."""
         return []
 
     def residue(self, cell: str) -> list[str]:
-        """Processes with the mark, control groups, volumes and temporary files of the cell."""
-        found = [f"process {pid}" for pid in procfs.marked(CELL, cell)]
-        found += [f"control group {name}" for name in (self._hierarchy.names(cell) if self._hierarchy else [])]
+        """Processes, control groups, volumes and temporary files of the cell."""
+        found = [f"process {pid}" for pid in self._of_cell(cell)]
+        found += [f"control group {name}" for name in self._groups(cell)]
         found += [f"volume {folder.name}" for folder in sorted(self._data.iterdir())]
         return found + [f"temporary files {folder.name}" for folder in sorted(self._temporary.iterdir())]
 
@@ -274,12 +322,20 @@ class ProcessEngine:
 
     def purge(self, cell: str) -> None:
         """Kills and removes all that `residue` names."""
-        if not procfs.end_all(lambda: procfs.marked(CELL, cell), KILL_TIMEOUT):
+        if not procfs.end_all(lambda: list(self._of_cell(cell)), KILL_TIMEOUT):
             raise EngineError(f"processes of the cell {cell} are still there {KILL_TIMEOUT:g} s after SIGKILL")
-        for name in self._hierarchy.names(cell) if self._hierarchy else []:
+        for name in self._groups(cell):
             self._drop_group(name)
         self.remove_volumes(cell)
         _empty(self._temporary)
+
+
+def _exit_code(child: subprocess.Popen[bytes]) -> int | None:
+    """The exit code of a process that has just ended; another thread collects it."""
+    try:
+        return child.wait(REAP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _empty(folder: Path) -> None:
@@ -288,6 +344,15 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(item)
     except OSError as error:
         raise EngineError(f"{error.filename} could not be removed: {error.strerror}") from error
+
+
+def _read_ports(path: Path) -> dict[str, int]:
+    """Service and port → port on 127.0.0.1, as an earlier madre of the cell chose them."""
+    try:
+        found: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 def _signal_number(name: str) -> int:

@@ -56,27 +56,37 @@ def pids() -> Iterator[int]:
 
 def environment(pid: int) -> dict[str, str]:
     """The environment a process was started with; empty when it may not be read, or is a kernel thread."""
+    pairs = (item.decode(errors="replace").partition("=") for item in _variables(pid))
+    return {name: value for name, equals, value in pairs if name and equals}
+
+
+def _variables(pid: int) -> list[bytes]:
     try:
-        raw = (PROC / str(pid) / "environ").read_bytes()
+        return (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
-        return {}
-    pairs = (item.decode(errors="replace").partition("=") for item in raw.split(b"\0") if item)
-    return {name: value for name, _, value in pairs}
+        return []
 
 
 def marked(name: str, value: str) -> list[int]:
     """Living processes whose environment says NAME=VALUE."""
     wanted = f"{name}={value}".encode()
-    found = []
-    for pid in pids():
-        try:
-            raw = (PROC / str(pid) / "environ").read_bytes()
-        except OSError:
-            continue
-        if wanted in raw.split(b"\0"):
-            fields = _stat(pid)
-            if fields and fields[0] not in ("Z", "X"):
-                found.append(pid)
+    return [pid for pid in pids() if wanted in _variables(pid) and _lives(pid)]
+
+
+def _lives(pid: int) -> bool:
+    fields = _stat(pid)
+    return fields is not None and fields[0] not in ("Z", "X")
+
+
+def belonging(name: str, value: str, session: int | None) -> set[int]:
+    """Living processes whose environment says NAME=VALUE, and those of a session.
+
+    The session finds what has lost its mark: programs that show a title of their own write it over their environment
+    (PostgreSQL, nginx).
+    """
+    found = set(marked(name, value))
+    if session is not None:
+        found |= {pid for pid in pids() if session_of(pid) == session and _lives(pid)}
     return found
 
 

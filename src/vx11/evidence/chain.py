@@ -49,7 +49,7 @@ class Chain:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise EvidenceError(f"evidence cannot be written to {path}: {error.strerror}") from error
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise EvidenceError(f"the evidence in {path} is damaged: {error}; move it away and keep it") from error
 
     def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
@@ -62,7 +62,7 @@ class Chain:
             data: whatever else is known; JSON.
 
         Raises:
-            EvidenceError: it is not on the disk.
+            EvidenceError: it is not on the disk, or has no canonical form (a number above 2^53, for one).
         """
         with self._lock:
             record: dict[str, Any] = {
@@ -76,8 +76,12 @@ class Chain:
                 "data": data or {},
                 "prev": self.head,
             }
-            record["hash"] = hash_of(record)
-            self._write(rfc8785.dumps(record) + b"\n")
+            try:
+                record["hash"] = hash_of(record)
+                line = rfc8785.dumps(record) + b"\n"
+            except rfc8785.CanonicalizationError as error:
+                raise EvidenceError(f"this cannot be recorded: {action} of {subject}: {error}") from error
+            self._write(line)
             self.count, self.head = self.count + 1, record["hash"]
 
     def _write(self, line: bytes) -> None:
@@ -115,6 +119,8 @@ def verify(path: Path) -> tuple[int, list[Finding]]:
             try:
                 record = json.loads(line)
                 found = _check(record, number, head)
+                if rfc8785.dumps(record) + b"\n" != line:
+                    found.append("is not in canonical form")
             except (ValueError, KeyError, TypeError, rfc8785.CanonicalizationError):
                 findings.append(Finding(number, "is not a record"))
                 break
@@ -136,10 +142,12 @@ def _check(record: dict[str, Any], number: int, head: str) -> list[str]:
 
 def _last(path: Path) -> tuple[int, str]:
     """Count and head of a chain that is there already."""
-    count, head = 0, GENESIS
+    count, head, line = 0, GENESIS, b"\n"
     if path.exists():
         with path.open("rb") as file:
             for line in file:
                 record = json.loads(line)
-                count, head = record["seq"], record["hash"]
+                count, head = int(record["seq"]), str(record["hash"])
+    if not line.endswith(b"\n"):
+        raise ValueError("its last line is cut")
     return count, head

@@ -30,7 +30,9 @@ class RunFolder:
         try:
             (self.path / "report").mkdir(parents=True)
         except OSError as error:
-            raise EvidenceError(f"evidence cannot be written to {root}: {error.strerror}; name another with --evidence") from error
+            raise EvidenceError(
+                f"evidence cannot be written to {root}: {error.strerror}; name another with --evidence"
+            ) from error
         self.chain = Chain(self.path / "evidence.jsonl")
 
     def attempt(self, case: str, number: int) -> Path:

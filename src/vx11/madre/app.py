@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI, Request
@@ -59,12 +60,15 @@ def build(
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = [
-        {"field": dotted([part for part in item["loc"] if part != "body"]) or "body", "message": sentence(item)}
-        for item in error.errors()
-    ]
+    found = [{"field": _field(item), "message": sentence(item)} for item in error.errors()]
     detail = "; ".join(f"{item['field']}: {item['message']}" for item in found)
     return problems.response("invalid_request", detail, errors=found)
+
+
+def _field(item: Any) -> str:
+    """Which field was wrong, without the part of the request that it stands in; `body` for what is not JSON."""
+    where, *location = item["loc"]
+    return dotted(location) if location and item["type"] != "json_invalid" else str(where)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

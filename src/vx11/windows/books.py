@@ -37,6 +37,17 @@ class Books:
         except EvidenceError as error:
             log.error("%s", error)
 
+    def next_generation(self, service: str) -> int:
+        """A number that grows with each window of a service.
+
+        Raises:
+            EvidenceUnavailable: it cannot be written.
+        """
+        try:
+            return self.store.next_generation(service)
+        except OSError as error:
+            raise _not_opened(service, error) from error
+
     def birth(self, window: Window, actor: str, ttl: float) -> None:
         """Writes a window down before anything of it is started.
 
@@ -48,9 +59,7 @@ class Books:
             self._evidence.append(actor, "opening", window.window_id, data)
             self.store.save(window)
         except (EvidenceError, OSError) as error:
-            raise EvidenceUnavailable(
-                f"{window.service} was not opened, since this cannot be recorded: {error}"
-            ) from error
+            raise _not_opened(window.service, error) from error
 
     def save(self, window: Window) -> None:
         """Writes a window's state.
@@ -88,3 +97,7 @@ class Books:
         self.record("madre", "closed", window.window_id, data)
         with contextlib.suppress(OSError):
             self.store.delete(window.window_id)
+
+
+def _not_opened(service: str, error: Exception) -> EvidenceUnavailable:
+    return EvidenceUnavailable(f"{service} was not opened, since this cannot be recorded: {error}")

@@ -13,7 +13,7 @@ from vx11.windows.window import Reason, State, Window
 
 log = logging.getLogger(__name__)
 LOG_TAIL = 2000
-RETRY_FIRST, RETRY_MAX = 1.0, 60.0
+RETRY_FIRST, RETRY_MAX, DOUBLINGS = 1.0, 60.0, 10
 
 
 class Closing:
@@ -30,8 +30,7 @@ class Closing:
 
         A window that is still opening is taken back by whoever opens it.
         """
-        if slot.window.state is State.OPENING:
-            slot.abandon(reason)
+        if slot.abandon(reason):
             return slot.wait(SETTLED)
         return self.take_back(slot, reason, actor, kill=kill, detail=detail)
 
@@ -83,7 +82,7 @@ class Closing:
 
     def _stuck(self, slot: Slot, why: str) -> Window:
         attempts = slot.window.close_attempts + 1
-        pause = min(RETRY_MAX, RETRY_FIRST * 2 ** (attempts - 1))
+        pause = min(RETRY_MAX, RETRY_FIRST * 2.0 ** min(attempts - 1, DOUBLINGS))
         slot.next_try = self._clock.now().plus(pause)
         log.error("the window %s could not be closed: %s", slot.window.window_id, why)
         data = {"why": why, "attempts": attempts, "retry_in_s": pause}

@@ -119,10 +119,12 @@ class Enforcer:
         for sentence in broken:
             log.error("%s", sentence)
             self._books.record("madre", "state_unreadable", self._cell, {"why": sentence})
-        running = {found.window_id: found for found in self._engine.inventory(self._cell)}
+        running = self._engine.inventory(self._cell)
+        by_id = {found.window_id: found for found in running}
+        known = {window.window_id for window in windows}
         for window in windows:
-            self._adopt(window, running.pop(window.window_id, None))
-        for orphan in running.values():
+            self._adopt(window, by_id.get(window.window_id))
+        for orphan in (found for found in running if found.window_id not in known):
             self._closing.end_orphan(orphan)
 
     def _adopt(self, window: Window, found: Found | None) -> None:

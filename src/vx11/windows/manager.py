@@ -16,12 +16,15 @@ from vx11.windows.enforcer import Enforcer
 from vx11.windows.errors import NoWindow, WindowError, WindowStuck
 from vx11.windows.opening import Opening, OpenRequest, Services, reused, ttl_of
 from vx11.windows.registry import Registry
-from vx11.windows.slot import SETTLED, Slot
+from vx11.windows.slot import BEGUN, SETTLED, Slot
 from vx11.windows.store import StateStore
 from vx11.windows.window import Reason, State, Window
 
-CLOSERS = 32
+CLOSERS, OPENERS = 32, 128
 CLOSE_MARGIN = 10.0
+ENDING = frozenset({State.CLOSING, State.CLOSED, State.STUCK})
+# Seconds for a close that is not waited for to begin, so that the answer says so.
+NOTICE = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Windows:
         self._registry = Registry()
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(CLOSERS, thread_name_prefix="close")
+        # Opens that nobody waits for have threads of their own, so that no close ever waits behind them.
+        self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="open")
         self._closing = Closing(engine, self._books, self._registry, clock)
         self._opening = Opening(
             cell=cell,
@@ -97,6 +102,7 @@ class Windows:
         """Ends the threads. Windows stay as they are: the watchdog, or the next madre, goes on with them."""
         self._stopping.set()
         self._enforcer.join()
+        self._openers.shutdown(wait=True)
         self._pool.shutdown(wait=True)
         self.record("madre", "stopped", self.cell)
 
@@ -116,14 +122,15 @@ class Windows:
                         return Outcome(None, changed=True)
                     slot = self._opening.birth(service, ttl, request, actor)
                     break
-            window = slot.wait(SETTLED)
-            if window.state is State.OPEN:
-                return self._reuse(slot, ttl, request, actor)
+            window = slot.wait(SETTLED if request.wait else BEGUN)
             if window.state is State.STUCK:
                 raise WindowStuck(f"an earlier window of {service.name} could not be closed yet ({window.window_id})")
+            with contextlib.suppress(NoWindow):  # it began to close just now, so the service gets a new one
+                if window.state is not State.CLOSED:
+                    return self._reuse(slot, ttl, request, actor)
         if request.wait:
             return Outcome(self._opening.bring_up(slot, service), changed=True)
-        self._pool.submit(self._bring_up_unwatched, slot, service)
+        self._openers.submit(self._bring_up_unwatched, slot, service)
         return Outcome(slot.window, changed=True)
 
     def _bring_up_unwatched(self, slot: Slot, service: Service) -> None:
@@ -156,6 +163,8 @@ class Windows:
         closing = self._pool.submit(self._closing.end, slot, reason, actor, kill=force)
         if wait:
             closing.result()
+        else:
+            slot.wait(ENDING, NOTICE)
         return Outcome(slot.window, changed)
 
     def end(self, window_id: str, reason: Reason, actor: str, *, kill: bool = False) -> Window:

@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from resource import getpagesize
 from typing import Protocol
 
 from vx11.catalogue.allowlist import NotAllowed
@@ -95,16 +96,19 @@ class Opening:
         self._stopping = stopping
 
     def allowed(self, name: str, actor: str) -> Service:
-        """The service, if it may be opened.
+        """The service, if it and the peers whose addresses it gets may be opened.
 
         Raises:
             ServiceUnknown, ServiceNotAllowed.
         """
         try:
-            return self._services.get(name)
+            service = self._services.get(name)
+            for peer in service.entry.vx11.peers:
+                self._services.get(peer)
         except NotAllowed as error:
             self._books.record(actor, "open_refused", name, {"code": ServiceNotAllowed.code, "why": str(error)})
             raise ServiceNotAllowed(str(error)) from error
+        return service
 
     def birth(self, service: Service, ttl: float, request: OpenRequest, actor: str) -> Slot:
         """Writes a new window down, with its deadline, before anything starts.
@@ -117,7 +121,7 @@ class Opening:
         window = Window(
             cell=self._cell,
             window_id=str(uuid.uuid4()),
-            generation=self._books.store.next_generation(service.name),
+            generation=self._books.next_generation(service.name),
             service=service.name,
             state=State.OPENING,
             opened=now,
@@ -161,9 +165,10 @@ class Opening:
         supported = self._supported(wanted, strict)
         window = slot.window
         stamp = Stamp(self._cell, window.window_id, window.generation, service.name, window.due())
-        peers = [self._services.get(peer) for peer in service.entry.vx11.peers]
+        peers = [self.allowed(peer, "madre") for peer in service.entry.vx11.peers]
         running = self._engine.start(service, stamp, supported, peers)
-        slot.change(lambda now: replace(now, running=running), self._books.save)
+        # Known from here on, whether it can be written down or not: what follows may fail, and then it has to be ended.
+        slot.change(lambda now: replace(now, running=running), self._books.save_quietly)
         in_force = self._engine.limits(running).to_json()
         missing = tuple(sorted(set(wanted.to_json()) - set(in_force)))
         slot.change(lambda now: replace(now, limits=wanted, not_enforced=missing), self._books.save)
@@ -182,7 +187,7 @@ class Opening:
         wrong = [
             f"{name} is {in_force.get(name, 'unlimited')} instead of {wanted}"
             for name, wanted in strict.to_json().items()
-            if not _about_equal(in_force.get(name), wanted)
+            if not _about_equal(name, in_force.get(name), wanted)
         ]
         if wrong and self._engine.health(running).alive:
             raise LimitsNotApplied(f"limits of {service.name} did not take effect: {'; '.join(wrong)}")
@@ -193,17 +198,12 @@ class Opening:
             waited = begun.seconds_until(self._clock.now())
             self._expect_hope(slot, service, running, waited)
             self._stopping.wait(PROBE_FAST if waited < FAST_FOR else PROBE_SLOW)
-        if slot.give_up:
-            raise OpenFailed(f"{service.name} was closed before it was ready ({slot.give_up})")
+        self._expect_alive(service, running)
 
     def _expect_hope(self, slot: Slot, service: Service, running: Running, waited: float) -> None:
         """Raises when waiting on has no point."""
-        health = self._engine.health(running)
-        if not health.alive:
-            code = "" if health.exit_code is None else f" with exit code {health.exit_code}"
-            raise OpenFailed(f"{service.name} ended{code} before it was ready")
-        if slot.give_up:
-            raise OpenFailed(f"{service.name} was closed before it was ready ({slot.give_up})")
+        self._expect_alive(service, running)
+        _expect_wanted(slot)
         if slot.window.is_due(self._clock.now()):
             raise OpenFailed(f"the time of {service.name} ended before it was ready")
         if waited > service.entry.vx11.ready_timeout:
@@ -211,16 +211,23 @@ class Opening:
         if self._stopping.is_set():
             raise OpenFailed(f"madre ended before {service.name} was ready")
 
+    def _expect_alive(self, service: Service, running: Running) -> None:
+        health = self._engine.health(running)
+        if not health.alive:
+            code = "" if health.exit_code is None else f" with exit code {health.exit_code}"
+            raise OpenFailed(f"{service.name} ended{code} before it was ready")
+
     def _opened(self, slot: Slot, service: Service, running: Running) -> Window:
         now = self._clock.now()
         usage = self._closing.usage(slot.window)
         used = usage.cpu_ns if usage else 0
         endpoints = _endpoints(service, running)
-        window, _ = slot.change(
-            lambda window: replace(window, state=State.OPEN, ready=now, cpu_at_ready=used, endpoints=endpoints),
-            self._books.opened,
-        )
-        return window
+
+        def as_open(window: Window) -> Window:
+            _expect_wanted(slot)  # under the slot's lock, so that no close is lost between the last look and this
+            return replace(window, state=State.OPEN, ready=now, cpu_at_ready=used, endpoints=endpoints)
+
+        return slot.change(as_open, self._books.opened)[0]
 
     def _taken_back(self, slot: Slot, error: BaseException) -> WindowError:
         """Closes a window that did not open; answers the error for the caller, with the service's last words."""
@@ -234,6 +241,11 @@ class Opening:
             return error
         said = f"; it last said: {' | '.join(lines)}" if lines else ""
         return OpenFailed(f"{error}{said}")
+
+
+def _expect_wanted(slot: Slot) -> None:
+    if slot.give_up:
+        raise OpenFailed(f"{slot.window.service} was closed before it was ready ({slot.give_up})")
 
 
 def ttl_of(service: Service, wanted: float | None) -> float:
@@ -256,7 +268,7 @@ def expect_same_limits(window: Window, wanted: Limits) -> None:
         LimitsDiffer: it has others.
     """
     present = window.limits.to_json()
-    differing = [name for name, value in wanted.to_json().items() if not _about_equal(present.get(name), value)]
+    differing = [name for name, value in wanted.to_json().items() if not _about_equal(name, present.get(name), value)]
     if differing:
         names = ", ".join(sorted(differing))
         raise LimitsDiffer(f"{window.service} is open with other limits than asked for ({names}); close it first")
@@ -274,9 +286,10 @@ def reused(window: Window, request: OpenRequest, ttl: float, now: Instant) -> Wi
     return window.extended(max(ttl, request.min_remaining), now)
 
 
-def _about_equal(value: float | None, wanted: float) -> bool:
-    """Kernels round limits to pages and microseconds."""
-    return value is not None and abs(value - wanted) <= max(4096.0 if wanted > 4096 else 0.001, wanted * 0.001)
+def _about_equal(name: str, value: float | None, wanted: float) -> bool:
+    """Kernels round memory to pages and processors to microseconds of a period; all else is exact."""
+    tolerance = {"memory": float(getpagesize()), "cpu": 0.001}.get(name, 0.0)
+    return value is not None and abs(value - wanted) <= tolerance
 
 
 def _endpoints(service: Service, running: Running) -> tuple[str, ...]:

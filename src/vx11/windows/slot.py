@@ -8,6 +8,7 @@ from vx11.clock import Instant
 from vx11.windows.window import Reason, State, Window
 
 SETTLED = frozenset({State.OPEN, State.CLOSED, State.STUCK})
+BEGUN = SETTLED | {State.OPENING}
 Save = Callable[[Window], None]
 
 
@@ -26,9 +27,13 @@ class Slot:
         self.give_up: Reason | None = None
         self._changed = threading.Condition(threading.RLock())
 
-    def abandon(self, reason: Reason) -> None:
-        """Asks an open in progress to stop; the first reason stands."""
-        self.give_up = self.give_up or reason
+    def abandon(self, reason: Reason) -> bool:
+        """Asks an open in progress to stop, False when there is none; the first reason stands."""
+        with self._changed:
+            if self.window.state is not State.OPENING:
+                return False
+            self.give_up = self.give_up or reason
+            return True
 
     def set(self, window: Window, save: Save, then: Callable[[], None] | None = None) -> Window:
         """Changes the window: it is saved before anyone sees it, `then` runs before anyone is woken."""

@@ -51,7 +51,7 @@ class StateStore:
         for path in sorted(self.windows.glob("*.json")):
             try:
                 windows.append(Window.from_json(json.loads(path.read_text(encoding="utf-8"))))
-            except (OSError, KeyError, TypeError, ValueError) as error:
+            except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
                 broken.append(f"the state file {path} cannot be read: {error}")
         return windows, broken
 
@@ -63,8 +63,9 @@ class StateStore:
         """A number that grows with each window of a service."""
         with self._lock:
             known: dict[str, int] = {}
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                known = json.loads(self._generations.read_text(encoding="utf-8"))
+            with contextlib.suppress(FileNotFoundError, TypeError, ValueError):
+                found = dict(json.loads(self._generations.read_text(encoding="utf-8")))
+                known = {name: int(number) for name, number in found.items()}
             known[service] = known.get(service, 0) + 1
             write_json(self._generations, known)
             return known[service]

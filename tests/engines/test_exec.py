@@ -1,0 +1,58 @@
+"""Health checks: programs that run beside a service, in its surroundings."""
+
+import time
+from typing import Any
+
+import pytest
+
+from vx11.engines import procfs
+from vx11.engines.port import EngineError
+
+WAITS = "import time; print('up', flush=True); time.sleep(60)"
+
+
+def test_the_exit_code_is_answered(bench: Any) -> None:
+    started = bench.run(WAITS)
+    bench.says(started, "up")
+    for command, code in ((["true"], 0), (["false"], 1), (["/bin/sh", "-c", "exit 7"], 7)):
+        assert bench.engine.exec(started.running, command, timeout=5) == code
+
+
+def test_the_check_sees_what_the_service_sees(bench: Any, make_entry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VX11_TOKEN", "a-secret")
+    started = bench.start(bench.service(make_entry(WAITS, environment={"COLOUR": "blue"})))
+    bench.says(started, "up")
+
+    def check(script: str) -> int:
+        code: int = bench.engine.exec(started.running, ["/bin/sh", "-c", script], timeout=5)
+        return code
+
+    assert check('test "$COLOUR" = blue && test -n "$PORT"') == 0
+    assert check('test -z "$VX11_TOKEN"') == 0
+
+
+def test_a_check_that_hangs_is_given_up_and_leaves_nothing(bench: Any) -> None:
+    started = bench.run(WAITS)
+    bench.says(started, "up")
+    before = bench.pids(started)
+    begun = time.monotonic()
+    with pytest.raises(EngineError, match="the health check"):
+        bench.engine.exec(started.running, ["/bin/sh", "-c", "sleep 47; true"], timeout=0.5)
+    assert time.monotonic() - begun < 4
+    bench.remove(started)
+    assert [pid for pid in procfs.pids() if _is_sleeping(pid)] == []
+    assert before
+
+
+def _is_sleeping(pid: int) -> bool:
+    try:
+        return (procfs.PROC / str(pid) / "cmdline").read_bytes() == b"sleep\x0047\x00"
+    except OSError:
+        return False
+
+
+def test_a_check_that_is_not_there_did_not_succeed(bench: Any) -> None:
+    started = bench.run(WAITS)
+    bench.says(started, "up")
+    with pytest.raises(EngineError, match="the health check no-such-check did not run"):
+        bench.engine.exec(started.running, ["no-such-check"], timeout=5)

@@ -1,0 +1,77 @@
+"""What a window used, as its engine measures it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+MIB = 1024 * 1024
+WAITS = "import time; print('up', flush=True); time.sleep(60)"
+WORKS = """
+import time
+peak = bytearray(48 * 1024 * 1024)
+del peak
+end = time.process_time() + 0.3
+while time.process_time() < end:
+    pass
+print('done', flush=True)
+time.sleep(60)
+"""
+STORES = """
+import os, sys, time
+with open(sys.argv[1] + '/file', 'wb') as file:
+    file.write(os.urandom(2 * 1024 * 1024))
+    file.flush()
+    os.fsync(file.fileno())
+print('done', flush=True)
+time.sleep(60)
+"""
+
+
+def test_work_shows_in_the_usage(bench: Any) -> None:
+    _expect_work_shows(bench)
+
+
+def test_work_shows_without_control_groups_too(rootless_bench: Any) -> None:
+    _expect_work_shows(rootless_bench)
+
+
+def _expect_work_shows(bench: Any) -> None:
+    idle = bench.run(WAITS)
+    bench.says(idle, "up")
+    rested = bench.engine.usage(idle.running)
+    busy = bench.run(WORKS)
+    bench.says(busy, "done")
+    worked = bench.engine.usage(busy.running)
+    assert 0.28e9 < worked.cpu_ns < 1.5e9
+    assert worked.cpu_ns > rested.cpu_ns + 0.2e9
+    assert 48 * MIB < worked.memory_peak < 120 * MIB
+    assert 0 < worked.memory <= worked.memory_peak
+    assert rested.memory_peak < 48 * MIB
+
+
+def test_usage_says_where_it_was_read(bench: Any, rootless_bench: Any) -> None:
+    for each, source in ((bench, "cgroup v"), (rootless_bench, "procfs")):
+        started = each.run(WAITS)
+        each.says(started, "up")
+        assert each.engine.usage(started.running).source.startswith(source)
+
+
+def test_what_is_stored_is_counted(bench: Any, make_entry: Callable[..., Any]) -> None:
+    if "usage.io" not in bench.engine.capabilities:
+        pytest.skip("this engine cannot count it here")
+    entry = make_entry(STORES, volumes=["stored:/data"], user="0:0")
+    entry["command"].append("/data")
+    entry["x-vx11"]["process"]["command"].append("{volume:stored}")
+    started = bench.start(bench.service(entry, volumes={"stored": None}))
+    bench.says(started, "done")
+    usage = bench.engine.usage(started.running)
+    assert 2 * MIB <= usage.io_write_bytes < 8 * MIB
+    assert usage.io_write_ops > 0
+
+
+def test_what_is_gone_has_no_usage(bench: Any, rootless_bench: Any) -> None:
+    for each in (bench, rootless_bench):
+        started = each.run(WAITS)
+        each.remove(started)
+        assert each.engine.usage(started.running) is None

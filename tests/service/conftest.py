@@ -1,0 +1,250 @@
+"""What the tests of madre share: a cell an engine that most tests use one after the other, and a client of its API."""
+
+import json
+import secrets
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from vx11 import tokens
+from vx11.conductor.cell import SCOPES, Cell
+from vx11.engines.select import EngineName
+
+OPEN, CLOSE, HOLD, EXTEND = (f"/api/v1/windows/{verb}" for verb in ("open", "close", "hold", "extend"))
+STATUS, LOGS, SOLO_MADRE = "/api/v1/windows/status", "/api/v1/windows/logs", "/api/v1/system/solo_madre"
+LISTENS = {"ready": {"http": {"port": 8080, "path": "/health"}}}
+SAYS_UP = {"ready": {"log": "up"}}
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('up', flush=True)
+time.sleep(60)
+"""
+CRASHES = """
+import sys, time
+print('up', flush=True)
+time.sleep(0.3)
+print('the disk is on fire', flush=True)
+sys.exit(5)
+"""
+# As programs do that show a title of their own; see setproctitle(3bsd).
+HIDES = """
+import ctypes, pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+fields = pathlib.Path('/proc/self/stat').read_text().rpartition(')')[2].split()
+begin, end = int(fields[47]), int(fields[48])
+ctypes.memset(begin, 0, end - begin)
+print('up', flush=True)
+time.sleep(60)
+"""
+NEVER = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print('waiting for a database', flush=True)
+time.sleep(60)
+"""
+EARLY = "import sys; print('no configuration', flush=True); sys.exit(3)"
+
+
+class Api:
+    """One caller of the power API of a cell.
+
+    Args:
+        cell: whose.
+        until: the helper `eventually`.
+    """
+
+    def __init__(self, cell: Cell, until: Callable[..., Any]) -> None:
+        self.cell = cell
+        self.until = until
+        self.http: httpx.Client | None = None
+        self.connect()
+
+    def connect(self) -> None:
+        """Speaks to the madre that the cell has now."""
+        if self.http:
+            self.http.close()
+        headers = {"Authorization": f"Bearer {self.cell.token}"}
+        self.http = httpx.Client(base_url=self.cell.url, headers=headers, timeout=30)
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        """A POST, whatever it answers."""
+        return self.http.post(path, json=body)
+
+    def done(self, path: str, **body: Any) -> Any:
+        """A POST that succeeds."""
+        answer = self.post(path, **body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def open(self, service: str = "web", **more: Any) -> Any:
+        """Opens a service."""
+        return self.done(OPEN, service=service, **more)
+
+    def close(self, service: str = "web", **more: Any) -> Any:
+        """Closes it."""
+        return self.done(CLOSE, service=service, **more)
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """A GET that succeeds."""
+        answer = self.http.get(path, params=parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def status(self, **parameters: Any) -> Any:
+        """What is open."""
+        return self.get(STATUS, **parameters)
+
+    def window(self, window_id: str) -> Any:
+        """A window, open or closed."""
+        status = self.status(closed=True)
+        return next(item for item in (*status["windows"], *status["closed"]) if item["window_id"] == window_id)
+
+    def in_state(self, window_id: str, state: str, limit: float = 10.0) -> Any:
+        """Waits until a window is in this state; answers it."""
+
+        def found() -> Any:
+            window = self.window(window_id)
+            return window if window["state"] == state else None
+
+        return self.until(found, limit)
+
+    def evidence(self) -> list[Any]:
+        """The records of the cell."""
+        return [json.loads(line) for line in self.evidence_path.read_text(encoding="utf-8").splitlines()]
+
+    @property
+    def evidence_path(self) -> Path:
+        """The chain of the cell."""
+        return Path(self.cell._evidence) / "evidence.jsonl"
+
+    @property
+    def key(self) -> bytes:
+        """The signing key of the cell."""
+        return tokens.read_key(self.cell.folder / "key")
+
+    def token(self, **more: Any) -> str:
+        """A token of this cell; by default as the cell's own."""
+        wanted = {"subject": "tester", "scopes": SCOPES, "ttl": 60, "cell": self.cell.name} | more
+        return tokens.issue(self.key, **wanted)
+
+    def end(self, part: str, number: int = signal.SIGKILL) -> None:
+        """Ends `madre` or `watchdog` by a signal, and waits until it is gone."""
+        process = self.cell.core.pop(part)
+        process.send_signal(number)
+        process.wait(20)
+        if process.stdout:
+            process.stdout.close()
+
+
+def _problem(answer: httpx.Response, status: int, code: str, field: str | None = None) -> str:
+    """Checks a problem document (RFC 9457) down to its fields; answers its detail."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (status, code), body
+    assert body["status"] == status
+    assert body["type"] == f"urn:vx11:problem:{code}"
+    assert body["title"]
+    assert body["detail"]
+    assert set(body) <= {"type", "title", "status", "detail", "code", "errors"}
+    fields = [item["field"] for item in body.get("errors", [])]
+    assert all(item["message"] for item in body.get("errors", []))
+    assert field is None or field in fields, body
+    return str(body["detail"])
+
+
+@pytest.fixture(scope="session")
+def problem() -> Callable[..., str]:
+    """`problem(answer, status, code, field=None)` checks a problem document, answers its detail."""
+    return _problem
+
+
+@pytest.fixture(scope="session")
+def entries(make_entry: Callable[..., Any], web: dict[str, Any]) -> dict[str, Any]:
+    """The services of the shared cells."""
+    stubborn = make_entry(STUBBORN, vx11=SAYS_UP, stop_grace_period="20s")
+    return {
+        "web": web,
+        "other": make_entry("allowed_service.py --name other", vx11=LISTENS),
+        "short": make_entry("auth_service.py", vx11=LISTENS | {"ttl": "5s", "max_ttl": "10s"}),
+        "limited": make_entry("auth_service.py", vx11=LISTENS, mem_limit="96m"),
+        "stubborn": stubborn,
+        "hides": make_entry(HIDES, vx11=SAYS_UP, stop_grace_period="0.1s"),
+        "crashes": make_entry(CRASHES, vx11=SAYS_UP),
+        "never": make_entry(NEVER, vx11=LISTENS | {"ready_timeout": "500ms"}),
+        "slow": make_entry(NEVER, vx11=LISTENS),
+        "early": make_entry(EARLY, vx11=LISTENS),
+        "blocked": make_entry("allowed_service.py --name blocked", vx11=LISTENS),
+        "needs-blocked": make_entry("auth_service.py", vx11=LISTENS | {"peers": ["blocked"]}),
+    }
+
+
+@pytest.fixture(scope="session")
+def bundle(make_bundle: Callable[..., Path], entries: dict[str, Any]) -> Path:
+    """Catalogue and allowlist of the shared cells; all but `blocked` is allowed."""
+    return make_bundle(entries, allow=[name for name in entries if name != "blocked"])
+
+
+@pytest.fixture(scope="session")
+def shared_cell(
+    bundle: Path, tmp_path_factory: pytest.TempPathFactory, eventually: Callable[..., Any]
+) -> Iterator[Callable[[EngineName], Cell]]:
+    """`shared_cell(engine)` answers the running cell of an engine that tests share."""
+    cells: dict[str, Cell] = {}
+
+    def get(engine: EngineName) -> Cell:
+        if engine not in cells:
+            name = f"t-{secrets.token_hex(4)}"
+            cells[engine] = Cell(name, bundle, engine, tmp_path_factory.mktemp("evidence"))
+            cells[engine].start()
+            with cells[engine].madre() as madre:
+                eventually(lambda: madre.status()["watchdog"])
+        return cells[engine]
+
+    yield get
+    for cell in cells.values():
+        cell.stop()
+        assert cell.purge() == []
+
+
+def _cleared(api: Api) -> Iterator[Api]:
+    yield api
+    api.done(SOLO_MADRE)
+    assert api.status()["solo_madre"]
+    api.http.close()
+
+
+@pytest.fixture
+def api(
+    engine_name: EngineName, shared_cell: Callable[[EngineName], Cell], eventually: Callable[..., Any]
+) -> Iterator[Api]:
+    """A caller of the shared cell of each engine, which is in SOLO_MADRE before and after."""
+    yield from _cleared(Api(shared_cell(engine_name), eventually))
+
+
+@pytest.fixture
+def process_api(shared_cell: Callable[[EngineName], Cell], eventually: Callable[..., Any]) -> Iterator[Api]:
+    """The same on the process engine alone, where the engine makes no difference."""
+    yield from _cleared(Api(shared_cell("process"), eventually))
+
+
+@pytest.fixture
+def docker_api(shared_cell: Callable[[EngineName], Cell], eventually: Callable[..., Any]) -> Iterator[Api]:
+    """The same on the docker engine; the test is marked `docker`."""
+    yield from _cleared(Api(shared_cell("docker"), eventually))
+
+
+@pytest.fixture
+def caller(eventually: Callable[..., Any]) -> Callable[[Cell], Iterator[Api]]:
+    """`yield from caller(cell)` in a fixture: a caller of a cell whose core may be ended and started again."""
+
+    def call(cell: Cell) -> Iterator[Api]:
+        api = Api(cell, eventually)
+        yield api
+        api.http.close()
+
+    return call

@@ -1,0 +1,237 @@
+"""What happens to windows by itself, and what a new madre makes of what an earlier one left."""
+
+from typing import Any
+
+import pytest
+
+from vx11.windows.window import Reason, State
+
+Eventually = Any  # tests/conftest.py
+Room = Any  # tests/unit/windows/conftest.py
+
+
+def ended(room: Room) -> list[tuple[str, Reason | None]]:
+    return [(window.service, window.reason) for window in room.windows.closed()]
+
+
+def mark_closed_by_watchdog(room: Room, window_id: str) -> None:
+    (room.store.windows / f"{window_id}.closed-by-watchdog").write_text("{}", encoding="utf-8")
+
+
+# Deadlines ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_window_closes_at_its_deadline_and_not_before(room: Room, eventually: Eventually) -> None:
+    room.open("web", ttl=60.0)
+    room.open("db", ttl=90.0)
+    room.clock.step(59.999)
+    assert room.windows._enforcer._until_next() <= 0.0011
+    assert ended(room) == []
+    room.clock.step(0.001)
+    eventually(lambda: ended(room))
+    assert ended(room) == [("web", Reason.EXPIRED)]
+    assert room.state("db") is State.OPEN
+    assert room.engine.called("stop") == [("stop", "web")]  # gracefully
+
+
+def test_an_extension_is_heeded(room: Room, eventually: Eventually) -> None:
+    room.open(ttl=60.0)
+    room.windows.extend("web", 100.0, "anna")
+    room.clock.step(99)
+    assert room.windows._enforcer._until_next() > 0
+    assert room.state() is State.OPEN
+    room.clock.step(1)
+    eventually(lambda: ended(room) == [("web", Reason.EXPIRED)])
+
+
+def test_many_deadlines_at_once_are_all_met(room: Room, eventually: Eventually) -> None:
+    for number in range(20):
+        room.services.add(f"s-{number}")
+        room.open(f"s-{number}", ttl=10.0)
+    room.clock.step(10)
+    eventually(lambda: len(ended(room)) == 20)
+    assert {reason for _, reason in ended(room)} == {Reason.EXPIRED}
+
+
+def test_the_deadline_thread_sleeps_exactly_until_the_next_one(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vx11.windows.enforcer.TICK", 1000.0)
+    room.open("web", ttl=60.0)
+    room.open("db", ttl=30.0)
+    assert room.windows._enforcer._until_next() == 30
+    monkeypatch.setattr("vx11.windows.enforcer.TICK", 0.005)
+
+
+def test_the_watchdog_that_was_quicker_is_named(room: Room, eventually: Eventually) -> None:
+    window = room.open(ttl=60.0)
+    mark_closed_by_watchdog(room, window.window_id)
+    room.clock.step(61)
+    eventually(lambda: ended(room) == [("web", Reason.WATCHDOG)])
+    assert not room.store.closed_by_watchdog(window.window_id)
+
+
+# Health ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "reason", "detail"),
+    [
+        (3, Reason.CRASHED, "it ended by itself with exit code 3"),
+        (0, Reason.CRASHED, "it ended by itself with exit code 0"),
+        (None, Reason.LOST, "what ran is gone"),
+    ],
+)
+def test_what_ended_by_itself_is_closed_and_told(
+    room: Room, eventually: Eventually, exit_code: int | None, reason: Reason, detail: str
+) -> None:
+    room.open()
+    room.crash(exit_code=exit_code)
+    eventually(lambda: ended(room) == [("web", reason)])
+    assert room.windows.closed()[0].detail == detail
+    assert room.evidence.data("closed")["detail"] == detail
+    assert room.open().generation == 2  # the service can be opened again
+
+
+def test_what_the_watchdog_ended_has_not_crashed(room: Room, eventually: Eventually) -> None:
+    window = room.open()
+    mark_closed_by_watchdog(room, window.window_id)
+    room.crash()
+    eventually(lambda: ended(room) == [("web", Reason.WATCHDOG)])
+
+
+def test_an_engine_that_does_not_answer_is_not_taken_for_a_crash(room: Room, eventually: Eventually) -> None:
+    room.open("web")
+    room.open("db")
+    room.fail("health")
+    looks = len(room.engine.called("health"))
+    eventually(lambda: len(room.engine.called("health")) > looks + 6)
+    assert ended(room) == []
+    room.engine.on.clear()
+    room.crash("db")
+    eventually(lambda: ended(room) == [("db", Reason.CRASHED)])
+
+
+# Take-over ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_open_window_goes_on_with_a_new_madre(room: Room, eventually: Eventually) -> None:
+    window = room.open(ttl=60.0, hold=True)
+    room.windows.extend("web", 100.0, "anna")
+    before = room.windows.find("web")
+    room.clock.step(20)
+    room.restart()
+    assert room.windows.windows() == [before]
+    assert "adopted" in room.evidence.actions(window.window_id)
+    assert not room.request().changed
+    assert room.windows.hold("web", on=False, wait=True, actor="anna").window.state is State.OPEN
+    room.clock.step(80)
+    eventually(lambda: ended(room) == [("web", Reason.EXPIRED)])
+
+
+def test_a_deadline_that_passed_meanwhile_is_met_at_once(room: Room, eventually: Eventually) -> None:
+    room.open(ttl=60.0)
+    room.windows.stop()
+    room.clock.step(600)
+    room.restart()
+    eventually(lambda: ended(room) == [("web", Reason.EXPIRED)])
+    assert not room.engine.alive()
+
+
+def test_what_ended_meanwhile_is_lost(room: Room, eventually: Eventually) -> None:
+    room.open()
+    room.windows.stop()
+    room.crash(exit_code=None)
+    room.restart()
+    eventually(lambda: ended(room) == [("web", Reason.LOST)])
+
+
+def test_what_the_watchdog_ended_meanwhile_is_its(room: Room, eventually: Eventually) -> None:
+    window = room.open()
+    room.windows.stop()
+    room.crash(exit_code=None)
+    mark_closed_by_watchdog(room, window.window_id)
+    room.restart()
+    eventually(lambda: ended(room) == [("web", Reason.WATCHDOG)])
+
+
+def test_after_a_boot_deadlines_count_on_wall_time(idle_room: Room, eventually: Eventually) -> None:
+    for name, service in (("w1", "web"), ("w2", "db")):
+        stray = idle_room.engine.stray(name, service)
+        ttl = 60 if service == "web" else 600
+        idle_room.on_file(
+            window_id=name, service=service, deadline=idle_room.clock.now().plus(ttl), running=stray.running
+        )
+    idle_room.clock.reboot(down=120)
+    idle_room.windows.start()
+    eventually(lambda: ended(idle_room) == [("web", Reason.EXPIRED)])
+    assert idle_room.windows.find("db").remaining(idle_room.clock.now()) == 480
+    idle_room.windows.stop()
+
+
+@pytest.mark.parametrize("was_written_down", [True, False])
+def test_a_half_opened_window_is_taken_back(idle_room: Room, eventually: Eventually, *, was_written_down: bool) -> None:
+    """madre died while it opened: what it started may or may not stand in the state file."""
+    stray = idle_room.engine.stray("from-before", "web")
+    idle_room.on_file(state=State.OPENING, running=stray.running if was_written_down else None)
+    idle_room.windows.start()
+    eventually(lambda: ended(idle_room) == [("web", Reason.OPEN_FAILED)])
+    assert not idle_room.engine.alive()
+    assert idle_room.windows.closed()[0].detail == "madre ended meanwhile"
+    idle_room.windows.stop()
+
+
+@pytest.mark.parametrize("state", [State.CLOSING, State.STUCK])
+def test_a_close_that_was_under_way_is_finished(idle_room: Room, eventually: Eventually, state: State) -> None:
+    stray = idle_room.engine.stray("from-before", "web")
+    idle_room.on_file(state=state, closing=idle_room.clock.now(), reason=Reason.REQUESTED, running=stray.running)
+    idle_room.windows.start()
+    eventually(lambda: ended(idle_room) == [("web", Reason.REQUESTED)])
+    assert not idle_room.engine.alive()
+    assert list(idle_room.store.windows.iterdir()) == []
+    idle_room.windows.stop()
+
+
+def test_what_nobody_knows_of_is_ended(idle_room: Room) -> None:
+    known = idle_room.engine.stray("from-before", "web")
+    idle_room.on_file(running=known.running)
+    for window_id in ("unknown", "", ""):  # without a mark of a window, too
+        idle_room.engine.stray(window_id)
+    idle_room.windows.start()
+    assert [program.service for program in idle_room.engine.alive()] == ["web"]
+    assert idle_room.evidence.actions().count("orphan") == 3
+    assert len(idle_room.engine.called("remove")) == 3
+    idle_room.windows.stop()
+
+
+def test_what_carries_another_cell_s_mark_is_left_alone(idle_room: Room) -> None:
+    other = idle_room.engine.stray("w1")
+    other.cell = "another"
+    idle_room.windows.start()
+    assert other.alive
+    idle_room.windows.stop()
+
+
+def test_an_orphan_that_cannot_be_ended_stops_nothing(idle_room: Room) -> None:
+    idle_room.engine.stray("unknown")
+    idle_room.fail("kill")
+    idle_room.windows.start()
+    assert idle_room.open().state is State.OPEN
+    idle_room.windows.stop()
+
+
+def test_a_broken_state_file_is_told_and_what_it_was_of_is_ended(idle_room: Room) -> None:
+    idle_room.engine.stray("w1", "web")
+    (idle_room.store.windows / "w1.json").write_text("{", encoding="utf-8")
+    idle_room.windows.start()
+    assert "w1.json cannot be read" in idle_room.evidence.data("state_unreadable")["why"]
+    assert not idle_room.engine.alive()
+    idle_room.windows.stop()
+
+
+def test_madre_s_end_leaves_windows_open(room: Room) -> None:
+    window = room.open()
+    room.windows.stop()
+    assert room.engine.alive("web")
+    assert room.store.load_all() == ([window], [])
+    assert room.evidence.actions(room.windows.cell) == ["started", "stopped"]
+    room.windows.start = lambda: None
+    room.restart()

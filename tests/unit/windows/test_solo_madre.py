@@ -1,0 +1,135 @@
+"""SOLO_MADRE is proved by what runs, never assumed."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from vx11.engines.port import EngineError
+from vx11.windows import solo_madre
+from vx11.windows.window import Reason, State
+
+Room = Any  # tests/unit/windows/conftest.py
+
+
+def test_nothing_runs(room: Room) -> None:
+    proof = solo_madre.check(room.windows)
+    assert proof.solo
+    assert (proof.windows, proof.unaccounted, proof.foreign) == ((), (), ())
+    assert proof.checked == room.clock.now()
+
+
+def test_a_window_is_named(room: Room) -> None:
+    window = room.open()
+    proof = solo_madre.check(room.windows)
+    assert not proof.solo
+    assert proof.windows == (window,)
+
+
+def test_a_stuck_window_is_named(room: Room) -> None:
+    room.open()
+    room.fail("stop")
+    stuck = room.close()
+    proof = solo_madre.check(room.windows)
+    assert not proof.solo
+    assert proof.windows == (stuck,)
+
+
+def test_what_belongs_to_no_window_is_named(room: Room) -> None:
+    room.open()
+    room.engine.stray("unknown")
+    proof = solo_madre.check(room.windows)
+    assert not proof.solo
+    assert [item.window_id for item in proof.unaccounted] == ["unknown"]
+
+
+def test_what_is_foreign_is_named(room: Room) -> None:
+    room.engine.foreigners = ["container other"]
+    proof = solo_madre.check(room.windows)
+    assert not proof.solo
+    assert proof.foreign == ("container other",)
+
+
+def test_a_window_that_is_still_opening_counts(room: Room) -> None:
+    room.engine.talks = False
+    room.open(wait=False)
+    assert not solo_madre.check(room.windows).solo
+
+
+def test_enforcing_it_closes_every_window_and_every_stray_and_proves_it(room: Room) -> None:
+    windows = [room.open("web"), room.open("db")]
+    room.engine.stray("unknown")
+    done = solo_madre.enforce(room.windows, "anna")
+    assert done.before.windows == tuple(windows)
+    assert len(done.before.unaccounted) == 1
+    assert {(window.service, window.state, window.reason) for window in done.stopped} == {
+        ("web", State.CLOSED, Reason.SOLO_MADRE),
+        ("db", State.CLOSED, Reason.SOLO_MADRE),
+    }
+    assert done.after.solo
+    assert not room.engine.alive()
+    assert room.evidence.data("solo_madre") == {"solo_madre": True, "foreign": []}
+    again = solo_madre.enforce(room.windows, "anna")
+    assert (again.stopped, again.after.solo) == ((), True)
+
+
+def test_a_dry_run_stops_nothing(room: Room) -> None:
+    window = room.open()
+    records = len(room.evidence.records)
+    done = solo_madre.enforce(room.windows, "anna", dry_run=True)
+    assert done.before == done.after
+    assert (done.before.windows, done.stopped) == ((window,), ())
+    assert room.state() is State.OPEN
+    assert len(room.evidence.records) == records
+
+
+def test_what_is_foreign_is_named_and_left_alone(room: Room) -> None:
+    room.open()
+    room.engine.foreigners = ["container other"]
+    done = solo_madre.enforce(room.windows, "anna")
+    assert not done.after.solo
+    assert done.after.foreign == ("container other",)
+    assert done.stopped[0].service == "web"
+
+
+def test_what_cannot_be_stopped_makes_it_false(room: Room) -> None:
+    room.open("web")
+    room.open("db")
+    room.engine.on["stop"] = lambda program: room.fail("remove") if program.service == "web" else None
+    done = solo_madre.enforce(room.windows, "anna")
+    assert not done.after.solo
+    assert "web" in {window.service for window in done.after.windows}
+
+
+@pytest.mark.parametrize(("grace", "called"), [("15s", "stop"), ("16s", "kill"), ("5m", "kill")])
+def test_a_grace_that_does_not_fit_into_its_time_is_cut(room: Room, grace: str, called: str) -> None:
+    room.services.add("web", stop_grace_period=grace)
+    room.open()
+    assert solo_madre.enforce(room.windows, "anna").after.solo
+    assert room.engine.called("stop", "kill") == [(called, "web")]
+
+
+def test_windows_are_stopped_side_by_side(room: Room) -> None:
+    together = threading.Barrier(8, timeout=5)
+    room.engine.on["stop"] = lambda program: together.wait()
+    for number in range(8):
+        room.services.add(f"s-{number}")
+        room.open(f"s-{number}")
+    assert solo_madre.enforce(room.windows, "anna").after.solo
+
+
+def test_an_opening_is_taken_back(room: Room) -> None:
+    room.engine.talks = False
+    room.open(wait=False)
+    done = solo_madre.enforce(room.windows, "anna")
+    assert done.after.solo
+    assert [window.reason for window in done.stopped] == [Reason.SOLO_MADRE]
+
+
+def test_an_engine_that_does_not_answer_proves_nothing(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(cell: str) -> list[Any]:
+        raise EngineError("no daemon answers")
+
+    monkeypatch.setattr(room.engine, "inventory", fail)
+    with pytest.raises(EngineError):
+        solo_madre.enforce(room.windows, "anna")
