@@ -11,6 +11,8 @@ nox.options.reuse_venv = "yes"
 PROJECT = nox.project.load_toml()
 # An interrupted run first brings its cell back to SOLO_MADRE; nox would kill it after half a second.
 CLEAN_UP_S = 60.0
+# Tests wait more than they compute. Those of one file stay together, since they share what is dear to set up.
+SIDE_BY_SIDE = ("-n", "4", "--dist", "loadfile")
 
 
 def groups(*names: str) -> list[str]:
@@ -35,7 +37,7 @@ def e2e(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest. What the machine cannot do is skipped and named at the end."""
     session.install("-e", ".", *groups("tests"))
-    session.run("python", "-m", "pytest", *session.posargs, interrupt_timeout=CLEAN_UP_S)
+    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *session.posargs, interrupt_timeout=CLEAN_UP_S)
 
 
 @nox.session

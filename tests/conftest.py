@@ -139,7 +139,7 @@ def start_cell(tmp_path: Path) -> Iterator[StartCell]:
 
     def start(bundle: Path, engine: EngineName) -> Cell:
         name = f"t-{secrets.token_hex(4)}"
-        cell = Cell(name, bundle, engine, tmp_path / "evidence" / name)
+        cell = Cell(name, bundle, engine, tmp_path / "evidence")
         cells.append(cell)
         cell.start()
         return cell

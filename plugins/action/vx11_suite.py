@@ -91,6 +91,8 @@ def _environment(name: str, url: str, token: str | None) -> dict[str, str]:
     env = dict(os.environ, VX11_URL=url, VX11_SUITE=name, PYTHONDONTWRITEBYTECODE="1")
     if token:
         env["VX11_TOKEN"] = token
+    # Windows are on this machine's loopback; a proxy must not get between.
+    env["NO_PROXY"] = env["no_proxy"] = ",".join(filter(None, [env.get("NO_PROXY"), "127.0.0.1,localhost"]))
     return env
 
 

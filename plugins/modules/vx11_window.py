@@ -62,7 +62,7 @@ options:
     description:
       - How long the window is to stay open, as a number of seconds or with a unit, for example V(30), V(30s), V(5m) or
         V(1h).
-      - If it is not given, madre's default applies (300 seconds).
+      - If it is not given, the service's own C(x-vx11.ttl) applies, else 300 seconds.
       - Only used if O(state=open).
     type: str
   hold:
@@ -219,7 +219,7 @@ window:
       type: list
       elements: str
     usage:
-      description: CPU, memory and I/O used since it was ready; null where that is not known.
+      description: CPU, memory and I/O used since it was started; C(cpu_percent) is the mean since it was ready.
       type: dict
     closed_at:
       description: When it closed, ISO 8601; null before.
@@ -233,7 +233,7 @@ window:
       description: What more is known of why it closed; null where nothing is.
       type: str
     open_s:
-      description: Seconds that it was open; null before it closed.
+      description: Seconds that it has been open, or was.
       type: float
     close_ms:
       description: Milliseconds that closing took; null before it closed.

@@ -23,11 +23,21 @@ FAILED, USAGE, ENVIRONMENT, INTERRUPTED = 1, 2, 3, 130
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 KEY = Path("/etc/vx11/key")
 
-app = typer.Typer(no_args_is_help=True, context_settings=CONTEXT, add_completion=False, pretty_exceptions_enable=False)
-token_app = typer.Typer(no_args_is_help=True, context_settings=CONTEXT, help="Keys and tokens.")
-allowlist_app = typer.Typer(no_args_is_help=True, context_settings=CONTEXT, help="Which services may be opened.")
-window_app = typer.Typer(no_args_is_help=True, context_settings=CONTEXT, help="Windows of a running madre.")
-matrix_app = typer.Typer(no_args_is_help=True, context_settings=CONTEXT, help="Test matrices.")
+app = typer.Typer(
+    no_args_is_help=True,
+    context_settings=CONTEXT,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+token_app = typer.Typer(no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Keys and tokens.")
+allowlist_app = typer.Typer(
+    no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Which services may be opened."
+)
+window_app = typer.Typer(
+    no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Windows of a running madre."
+)
+matrix_app = typer.Typer(no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Test matrices.")
 app.add_typer(token_app, name="token")
 app.add_typer(allowlist_app, name="allowlist")
 app.add_typer(window_app, name="window")
@@ -57,9 +67,11 @@ def main() -> None:
     except InputError as error:
         _exit(str(error), USAGE)
     except client.MadreRefused as error:
-        _exit(str(error), FAILED)
+        _exit(str(error), USAGE if error.is_input else FAILED)
     except Vx11Error as error:
         _exit(str(error), ENVIRONMENT)
+    except OSError as error:
+        _exit(f"{error.filename or 'the system'}: {error.strerror}", ENVIRONMENT)
 
 
 def _exit(message: str, code: int) -> None:
@@ -211,9 +223,12 @@ def allowlist_check(
 
 def _seconds(text: str, option: str) -> float:
     try:
-        return units.seconds(text)
+        found = units.seconds(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from error
+    if not found:
+        raise typer.BadParameter("it has to be longer than 0", param_hint=option)
+    return found
 
 
 def _print(result: Any, as_json: bool, lines: Callable[[], list[str]]) -> None:
@@ -259,7 +274,10 @@ def window_close(
     as_json: JsonFlag = False,
 ) -> None:
     """Closes a window."""
-    _show(_madre(url, token).post("/api/v1/windows/close", **client.named(window), force=force), as_json)
+    closed = _madre(url, token).post("/api/v1/windows/close", **client.named(window), force=force)
+    _show(closed, as_json)
+    if closed["state"] != "closed":
+        raise typer.Exit(FAILED)
 
 
 @window_app.command("hold")

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from vx11.errors import Vx11Error
+from vx11.errors import InputError, Vx11Error
 
 LONG = 120.0
 
@@ -20,6 +20,7 @@ class MadreRefused(Vx11Error):
     def __init__(self, problem: dict[str, Any]) -> None:
         self.problem = problem
         self.code = str(problem.get("code", ""))
+        self.is_input = problem.get("status") == 422
         super().__init__(str(problem.get("detail") or problem.get("title") or problem))
 
 
@@ -33,8 +34,11 @@ class Madre:
 
     def __init__(self, url: str, token: str = "") -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if not token.isascii():
+            raise InputError.of("the token has characters that no token has; set VX11_TOKEN to one that was issued")
         self._url = url
-        self.http = httpx.Client(base_url=url, headers=headers, timeout=LONG)
+        # Not by a proxy of the environment: the entry is near, and the token is for it alone.
+        self.http = httpx.Client(base_url=_address(url), headers=headers, timeout=LONG, trust_env=False)
 
     def __enter__(self) -> "Madre":
         return self
@@ -87,6 +91,16 @@ class Madre:
             return self.call("GET", "/health") == {"status": "ok"}
         except Vx11Error:
             return False
+
+
+def _address(url: str) -> httpx.URL:
+    try:
+        found = httpx.URL(url)
+        if found.scheme not in ("http", "https") or not found.host:
+            raise httpx.InvalidURL("it needs http:// or https://, and a host")
+    except httpx.InvalidURL as error:
+        raise InputError.of(f"{url} is not an address: {error}; write it like http://127.0.0.1:8000") from error
+    return found
 
 
 def named(window: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from vx11.clock import Clock, Instant
-from vx11.engines import procfs
+from vx11.engines import cgroups, procfs
 from vx11.statefiles import CLOSED_BY_WATCHDOG, WATCHDOG_LOCK, WINDOWS, held_lock, write_json
 
 OVERDUE = 0.5
@@ -135,21 +135,26 @@ def end(record: dict[str, Any], grace: float) -> None:
     elif running["container"]:
         end_container(running["container"], grace)
     else:
-        number = getattr(signal, record["stop_signal"], signal.SIGTERM)
-        if grace and procfs.send(running["pid"], running["start_time"], number):
-            procfs.wait_gone(running["pid"], running["start_time"], grace)
-        _end_processes(record["window_id"], running["pid"], running["start_time"])
+        pid, started = running["pid"], running["start_time"]
+        if grace and procfs.send(pid, started, procfs.signal_number(record["stop_signal"])):
+            procfs.wait_gone(pid, started, grace)
+        _end_processes(record["window_id"], pid, started, running["cgroup"])
 
 
-def _end_processes(window: str, leader: int = 0, started: int = 0) -> None:
-    """Kills what carries a window's mark, and what is in its session while the process that leads it lives."""
-
-    def living() -> list[int]:
-        leads = procfs.is_alive(leader, started)
-        return sorted(procfs.belonging("VX11_WINDOW", window, session=leader if leads else None))
-
-    if not procfs.end_all(living, KILL_TIMEOUT):
+def _end_processes(window: str, pid: int = 0, started: int = 0, cgroup: str = "") -> None:
+    if not procfs.end_all(lambda: members(window, pid, started, cgroup), KILL_TIMEOUT):
         raise RuntimeError(f"its processes are still there {KILL_TIMEOUT:g} s after SIGKILL")
+
+
+def members(window: str, pid: int, started: int, cgroup: str) -> list[int]:
+    """Living processes of a window: those that carry its mark, its first one with its session, and its group."""
+    leads = procfs.is_alive(pid, started)
+    found = procfs.belonging("VX11_WINDOW", window, session=pid if leads else None)
+    hierarchy = cgroups.detect() if cgroup else None
+    if hierarchy:
+        found |= set(hierarchy.group(cgroup).members())
+    living = {one for one in found if procfs.is_alive(one, procfs.start_time(one) or 0)}
+    return sorted(living | {pid} if leads else living)
 
 
 def docker_address() -> str:
@@ -220,9 +225,11 @@ def main() -> int:
     def say(text: str) -> None:
         print(f"watchdog: {text}", file=sys.stderr, flush=True)  # noqa: T201 - its log
 
-    if not state.is_dir():
-        say(f"{state} is not a folder; name the state folder of a cell with --state")
-        return 2
+    try:
+        (state / WINDOWS).mkdir(parents=True, exist_ok=True)  # it may be started before madre
+    except OSError as error:
+        say(f"the state folder {state} cannot be used: {error.strerror}; name another with --state")
+        return 3
     watchdog = Watchdog(state, Clock(), say)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: watchdog.stopping.set())

@@ -34,7 +34,7 @@ CASES: dict[str, tuple[list[Any] | str, dict[str, Any]]] = {
     "no-yaml": ("- hosts: all\n  tasks: [\n", {}),
     "slow": ([shell("sleep 60")], {"timeout": "2s"}),
     "leaves-a-process": ([shell("setsid sleep 60 > /dev/null 2>&1 & exit 0")], {}),
-    "cannot-here": ([], {"requires": ["anti-gravity"]}),
+    "cannot-here": ([], {"requires": ["partition"]}),
     "after-all-that": ([OPEN, observing(open=True)], {"services": ["web"], "asserts": [{"open": True}]}),
 }
 
@@ -61,7 +61,7 @@ def ran(
         ("no-yaml", "failed", "ansible-playbook ended with"),
         ("slow", "failed", "it was not done after 2.0 s"),
         ("leaves-a-process", "leaked", "no_resource_leaks"),
-        ("cannot-here", "skipped", "anti-gravity"),
+        ("cannot-here", "skipped", "partition"),
         ("after-all-that", "passed", ""),
     ],
 )

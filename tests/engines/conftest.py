@@ -49,10 +49,10 @@ class Bench:
     Args:
         name: which engine.
         folder: a place for bundle, state and data.
-        eventually: the helper of that name.
+        until: the helper `eventually`.
     """
 
-    def __init__(self, name: EngineName, folder: Path, make_entry: Callable[..., Any], eventually: Eventually) -> None:
+    def __init__(self, name: EngineName, folder: Path, make_entry: Callable[..., Any], until: Eventually) -> None:
         self.name = name
         self.cell = f"e-{secrets.token_hex(4)}"
         self.folder = folder
@@ -63,7 +63,7 @@ class Bench:
         self.engine = self.later_engine()
         self.engine.setup()
         self._make_entry = make_entry
-        self._eventually = eventually
+        self.until = until
         self._started: list[Started] = []
 
     def later_engine(self) -> Engine:
@@ -103,7 +103,7 @@ class Bench:
         def said() -> str:
             return next((line for line in self.lines(started) if line.startswith(text)), "")
 
-        found: str = self._eventually(said)
+        found: str = self.until(said)
         return found
 
     def tells(self, started: Started) -> Any:
@@ -112,7 +112,7 @@ class Bench:
 
     def ends(self, started: Started) -> int | None:
         """Waits until it ended by itself; answers its exit code."""
-        self._eventually(lambda: not self.engine.health(started.running).alive)
+        self.until(lambda: not self.engine.health(started.running).alive)
         return self.engine.health(started.running).exit_code
 
     def pids(self, started: Started) -> list[int]:
@@ -125,6 +125,11 @@ class Bench:
             return []
         group = cgroups.of_process(state["Pid"]) if state["Pid"] else None
         return group.members() if group else []
+
+    def leader(self, started: Started) -> int:
+        """The first process of it, as the host numbers it."""
+        pid: int = started.running.pid or self.inspect(started)["State"]["Pid"]
+        return pid
 
     def inspect(self, started: Started) -> Any:
         """What the daemon says about a container."""

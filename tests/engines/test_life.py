@@ -146,11 +146,23 @@ def test_children_and_daemons_end_without_control_groups_too(rootless_bench: Any
     _expect_family_ends(rootless_bench, ending)
 
 
-def _expect_family_ends(bench: Any, ending: str) -> None:
+def _family(bench: Any) -> tuple[Any, dict[int, int]]:
+    """A service with all its processes, each with its start time."""
     started = bench.run(FAMILY)
     bench.says(started, "up")
-    family = {pid: procfs.start_time(pid) or 0 for pid in bench.pids(started)}
-    assert len(family) == FAMILY_SIZE
+    seen: dict[int, int] = {}
+
+    def complete() -> bool:
+        seen.clear()
+        seen.update({pid: procfs.start_time(pid) or 0 for pid in bench.pids(started)})
+        return len(seen) == FAMILY_SIZE
+
+    bench.until(complete)
+    return started, seen
+
+
+def _expect_family_ends(bench: Any, ending: str) -> None:
+    started, family = _family(bench)
     if ending == "kill":
         bench.engine.kill(started.running)
     else:
@@ -167,10 +179,8 @@ def test_daemons_of_a_crashed_service_end_without_control_groups_too(rootless_be
 
 
 def _expect_orphans_end(bench: Any) -> None:
-    started = bench.run(FAMILY)
-    bench.says(started, "up")
-    family = {pid: procfs.start_time(pid) or 0 for pid in bench.pids(started)}
-    os.kill(min(family), signal.SIGKILL)
+    started, family = _family(bench)
+    os.kill(bench.leader(started), signal.SIGKILL)
     bench.ends(started)
     bench.remove(started)
     assert [pid for pid, began in family.items() if procfs.is_alive(pid, began)] == []

@@ -50,6 +50,7 @@ def _expect_work_shows(bench: Any) -> None:
     assert rested.memory_peak < 48 * MIB
 
 
+@pytest.mark.root
 def test_usage_says_where_it_was_read(bench: Any, rootless_bench: Any) -> None:
     for each, source in ((bench, "cgroup v"), (rootless_bench, "procfs")):
         started = each.run(WAITS)

@@ -13,6 +13,7 @@ import pytest
 from vx11 import tokens
 from vx11.conductor.cell import SCOPES, Cell
 from vx11.engines.select import EngineName
+from vx11.evidence import chain
 
 OPEN, CLOSE, HOLD, EXTEND = (f"/api/v1/windows/{verb}" for verb in ("open", "close", "hold", "extend"))
 STATUS, LOGS, SOLO_MADRE = "/api/v1/windows/status", "/api/v1/windows/logs", "/api/v1/system/solo_madre"
@@ -120,7 +121,7 @@ class Api:
     @property
     def evidence_path(self) -> Path:
         """The chain of the cell."""
-        return Path(self.cell._evidence) / "evidence.jsonl"
+        return _evidence_of(self.cell)
 
     @property
     def key(self) -> bytes:
@@ -193,7 +194,10 @@ def bundle(make_bundle: Callable[..., Path], entries: dict[str, Any]) -> Path:
 def shared_cell(
     bundle: Path, tmp_path_factory: pytest.TempPathFactory, eventually: Callable[..., Any]
 ) -> Iterator[Callable[[EngineName], Cell]]:
-    """`shared_cell(engine)` answers the running cell of an engine that tests share."""
+    """`shared_cell(engine)` answers the running cell of an engine that tests share.
+
+    At the end its evidence is sound, and no file of it says a secret.
+    """
     cells: dict[str, Cell] = {}
 
     def get(engine: EngineName) -> Cell:
@@ -208,7 +212,23 @@ def shared_cell(
     yield get
     for cell in cells.values():
         cell.stop()
+        told, (count, findings) = _secrets_told(cell), chain.verify(_evidence_of(cell))
         assert cell.purge() == []
+        assert (told, findings) == ([], [])
+        assert count > 0
+
+
+def _evidence_of(cell: Cell) -> Path:
+    (path,) = cell._evidence.rglob("evidence.jsonl")
+    return path
+
+
+def _secrets_told(cell: Cell) -> list[str]:
+    """Files of a cell that say its token or its key, other than the file of the key."""
+    key = cell.folder / "key"
+    hidden = [cell.token.encode(), key.read_bytes().strip()]
+    files = [path for root in (cell.folder, cell._evidence) for path in root.rglob("*") if path.is_file()]
+    return [str(path) for path in files if path != key and any(secret in path.read_bytes() for secret in hidden)]
 
 
 def _cleared(api: Api) -> Iterator[Api]:
@@ -238,7 +258,7 @@ def docker_api(shared_cell: Callable[[EngineName], Cell], eventually: Callable[.
     yield from _cleared(Api(shared_cell("docker"), eventually))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def caller(eventually: Callable[..., Any]) -> Callable[[Cell], Iterator[Api]]:
     """`yield from caller(cell)` in a fixture: a caller of a cell whose core may be ended and started again."""
 

@@ -2,9 +2,9 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import docker
@@ -40,7 +40,7 @@ def test_a_hold_goes_beyond_the_deadline_and_its_release_closes_at_once(api: Any
     window = api.open(ttl=1, hold=True)
     assert window["hold"]
     assert window["remaining_s"] > 3600
-    api.until(lambda: time.time() > _seconds(window["expires_at"]) + 0.6)
+    api.until(lambda: datetime.now(UTC) > datetime.fromisoformat(window["expires_at"]) + timedelta(seconds=0.6))
     held = api.window(window["window_id"])
     assert (held["state"], held["hold"]) == ("open", True)
     assert answers(window)
@@ -50,7 +50,7 @@ def test_a_hold_goes_beyond_the_deadline_and_its_release_closes_at_once(api: Any
 
 
 def test_a_hold_can_be_set_and_taken_back_in_time(process_api: Any) -> None:
-    window = process_api.open(ttl=1)
+    window = process_api.open(ttl=1.5)
     by_id = {"window_id": window["window_id"]}
     assert process_api.done(HOLD, **by_id, hold=True)["changed"]
     held = process_api.done(HOLD, **by_id, hold=True)
@@ -84,10 +84,9 @@ def test_an_extended_window_outlives_its_first_deadline(process_api: Any) -> Non
     assert 2 <= closed["open_s"] < 2 + LATE
 
 
-@pytest.mark.parametrize("by", ["service", "window_id"])
-def test_a_window_is_closed_on_request(api: Any, problem: Problem, by: str) -> None:
+def test_a_window_is_closed_on_request(api: Any, problem: Problem) -> None:
     window = api.open()
-    closed = api.done(CLOSE, **{by: window[by]})
+    closed = api.done(CLOSE, window_id=window["window_id"])
     assert (closed["state"], closed["reason"], closed["changed"]) == ("closed", "requested", True)
     assert closed["window_id"] == window["window_id"]
     assert 0 < closed["close_ms"] < 5000
@@ -96,7 +95,7 @@ def test_a_window_is_closed_on_request(api: Any, problem: Problem, by: str) -> N
     assert closed["usage"]["cpu_s"] >= window["usage"]["cpu_s"]
     assert closed["usage"]["cpu_percent"] is not None
     assert not answers(window)
-    problem(api.post(CLOSE, **{by: window[by]}), 404, "no_window")
+    problem(api.post(CLOSE, window_id=window["window_id"]), 404, "no_window")
 
 
 def test_by_force_a_window_closes_without_grace(api: Any) -> None:
@@ -164,8 +163,3 @@ def test_a_container_that_somebody_removed_is_lost(docker_api: Any) -> None:
     closed = docker_api.in_state(window["window_id"], "closed")
     assert closed["reason"] in ("lost", "crashed")
     assert docker_api.open()["window_id"] != window["window_id"]
-
-
-def _seconds(text: str) -> float:
-    moment = time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")
-    return time.mktime(moment) - time.timezone + float(f"0.{text[20:29]}")

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,11 +17,11 @@ LOGS, SOLO_MADRE = "/api/v1/windows/logs", "/api/v1/system/solo_madre"
 Problem = Callable[..., str]
 
 
-def start_behind(api: Any, service: str = "web") -> Any:
+def start_behind(api: Any, bundle: Path) -> Stamp:
     """Starts a service with the mark of the cell, of which its madre knows nothing."""
-    found = compose.load(api.cell._bundle / "catalogue.yml").services[service]
-    stamp = Stamp(api.cell.name, str(uuid.uuid4()), 1, service, Clock().now().plus(60))
-    api.cell.engine.start(found, stamp, Limits(), [])
+    web = compose.load(bundle / "catalogue.yml").services["web"]
+    stamp = Stamp(api.cell.name, str(uuid.uuid4()), 1, "web", Clock().now().plus(60))
+    api.cell.engine.start(web, stamp, Limits(), [])
     return stamp
 
 
@@ -70,8 +71,8 @@ def test_the_body_of_solo_madre_may_be_left_out(process_api: Any) -> None:
     assert process_api.http.post(SOLO_MADRE).json()["solo_madre"]
 
 
-def test_what_runs_without_a_record_is_found_and_stopped(api: Any) -> None:
-    stamp = start_behind(api)
+def test_what_runs_without_a_record_is_found_and_stopped(api: Any, bundle: Path) -> None:
+    stamp = start_behind(api, bundle)
     assert not api.status()["solo_madre"]
     would = api.done(SOLO_MADRE, dry_run=True)
     assert not would["solo_madre"]

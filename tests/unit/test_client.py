@@ -2,7 +2,6 @@
 
 import json
 import socket
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -119,7 +118,7 @@ def test_the_token_is_sent_as_bearer_and_only_if_there_is_one() -> None:
 @pytest.mark.parametrize(
     ("name", "field"),
     [
-        (str(uuid.uuid4()), "window_id"),
+        ("7f1d8a52-6d9c-4a7e-9a51-0d0a7c1f3b66", "window_id"),
         ("auth-service", "service"),
         ("a-b-c-d-e", "service"),
     ],

@@ -127,6 +127,7 @@ def test_the_watchdog_loads_the_standard_library_alone() -> None:
         "vx11",
         "vx11.clock",
         "vx11.engines",
+        "vx11.engines.cgroups",
         "vx11.engines.procfs",
         "vx11.statefiles",
         "vx11.watchdog",

@@ -402,7 +402,9 @@ def test_as_a_process_it_closes_on_time_is_alone_and_ends_politely(
         assert (tmp_path / WINDOWS).is_dir()
 
 
-def test_a_folder_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
-    process = watchdog_on(tmp_path / "gone")
-    assert b"gone is not a folder; name the state folder of a cell with --state" in process.communicate(timeout=10)[1]
-    assert process.returncode == 2
+def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    process = watchdog_on(tmp_path / "file" / "default")
+    said = process.communicate(timeout=10)[1]
+    assert b"file/default cannot be used: Not a directory; name another with --state" in said
+    assert process.returncode == 3

@@ -106,5 +106,8 @@ def _write(path: Path, digests: Mapping[str, str]) -> None:
     body = {"version": 1, "services": {name: {"sha256": digests[name]} for name in sorted(digests)}}
     heading = "---\n# Services that may be opened. Written by `vx11 allowlist update`.\n"
     partial = path.with_name(f".{path.name}.new")
-    partial.write_text(heading + yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(heading + yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError.of(f"cannot be written: {error.strerror}", path) from error

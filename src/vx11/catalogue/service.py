@@ -6,6 +6,7 @@ an error, so that nothing is silently ignored.
 
 import re
 import shlex
+import signal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -303,6 +304,14 @@ class Entry(Model):
     network_mode: Literal["host"] | None = None
     pid: Literal["host"] | None = None
     vx11: Vx11 = Field(default=Vx11(), alias="x-vx11")
+
+    @field_validator("stop_signal", mode="before")
+    @classmethod
+    def _is_signal(cls, value: Any) -> Any:
+        known = {item.name for item in signal.Signals} | {str(int(item)) for item in signal.Signals}
+        if str(value) not in known and f"SIG{value}" not in known:
+            raise ValueError(f"there is no signal {value}")
+        return str(value)
 
     @field_validator("user", mode="before")
     @classmethod

@@ -33,7 +33,7 @@ class Cell:
         name: its name, which is its mark.
         bundle: folder with catalogue and allowlist.
         engine: what runs services.
-        evidence: where its madre writes evidence.
+        evidence: the folder below which its madre writes evidence, in a folder of its name.
     """
 
     def __init__(self, name: str, bundle: Path, engine: EngineName, evidence: Path) -> None:
@@ -41,7 +41,7 @@ class Cell:
         self.folder = Path(tempfile.mkdtemp(prefix=f"vx11-{name}-"))
         self.url = ""
         self._bundle = bundle
-        self._evidence = evidence
+        self._evidence = evidence / name
         self.core: dict[str, subprocess.Popen[bytes]] = {}
         self._key = self.folder / "key"
         tokens.new_key(self._key)
@@ -105,7 +105,7 @@ class Cell:
             "key": self._key,
             "state": self.folder / "state",
             "data": self.folder / "data",
-            "evidence": self._evidence,
+            "evidence": self._evidence.parent,
             "cell": self.name,
             "rate-limit": "off",
         }
@@ -159,13 +159,17 @@ class Cell:
         Raises:
             EngineError: the engine did not answer.
         """
-        self.engine.purge(self.name)
-        left = self.engine.residue(self.name)
+        try:
+            self.engine.purge(self.name)
+            return self.engine.residue(self.name)
+        finally:
+            self._keep_logs()
+            shutil.rmtree(self.folder)
+
+    def _keep_logs(self) -> None:
         for log in ("madre.log", "watchdog.log"):
             if (self.folder / log).is_file() and self._evidence.is_dir():
                 shutil.copyfile(self.folder / log, self._evidence / log)
-        shutil.rmtree(self.folder)
-        return left
 
 
 def _environment() -> dict[str, str]:

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from vx11.errors import EnvironmentProblem
 
 NAMESPACE, NAME = "vx11", "power"
@@ -34,6 +36,11 @@ class Collection:
         return scratch
 
 
+def searched() -> list[str]:
+    """Where Ansible looks for collections of the user's."""
+    return [root for root in os.environ.get("ANSIBLE_COLLECTIONS_PATH", ":".join(_INSTALLED)).split(":") if root]
+
+
 def find(matrix: Path) -> Collection:
     """The collection for a matrix.
 
@@ -41,10 +48,9 @@ def find(matrix: Path) -> Collection:
         EnvironmentProblem: there is none, which means that the package is broken.
     """
     for folder in matrix.resolve().parents:
-        if (folder / "galaxy.yml").is_file() and (folder / "plugins").is_dir():
+        if _is_ours(folder):
             return Collection(folder, "checkout")
-    searched = os.environ.get("ANSIBLE_COLLECTIONS_PATH", ":".join(_INSTALLED)).split(":")
-    for root in filter(None, searched):
+    for root in searched():
         folder = Path(root).expanduser() / "ansible_collections" / NAMESPACE / NAME
         if (folder / "plugins").is_dir():
             return Collection(folder, "installed")
@@ -52,8 +58,17 @@ def find(matrix: Path) -> Collection:
     if carried.is_dir():
         return Collection(carried, "package")
     checkout = Path(__file__).resolve().parents[3]
-    if (checkout / "galaxy.yml").is_file():  # an editable install
+    if _is_ours(checkout):  # an editable install
         return Collection(checkout, "checkout")
     raise EnvironmentProblem(
         "the collection vx11.power was not found; install it with: ansible-galaxy collection install"
     )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is a checkout of this collection, not of somebody else's."""
+    try:
+        about = yaml.safe_load((folder / "galaxy.yml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(about, dict) and (about.get("namespace"), about.get("name")) == (NAMESPACE, NAME)

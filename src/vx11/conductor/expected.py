@@ -2,14 +2,15 @@
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
-_COMPARISON = re.compile(r"(<=|>=|==|!=|<|>)?\s*(-?\d+(?:\.\d+)?)\s*(%|[a-zA-Z]+)?")
-# Units of one kind and how much of the first one each is.
+_COMPARISON = re.compile(r"(<=|>=|==|!=|<|>)?\s*(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(%|[a-zA-Z]+)?")
+# Units of one kind and how much of the smallest one each is.
 _FACTORS = {
-    "size": {"B": 1.0, "KB": 1024.0, "MB": 1024.0**2, "GB": 1024.0**3},
-    "time": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9},
-    "share": {"%": 1.0},
+    "size": {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3},
+    "time": {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1},
+    "share": {"%": 1},
 }
 _KINDS = {unit: kind for kind, units in _FACTORS.items() for unit in units}
 _NAMED_UNITS = {"_mb": "MB", "_ms": "ms", "_percent": "%", "_s": "s"}
@@ -43,7 +44,9 @@ class Expected:
             return observed is self.value
         if isinstance(observed, str):
             raise ValueError(f"the text {observed!r} was observed, which cannot be compared with {self.text}")
-        return _compare(self.operator, float(observed) * _factor(unit, self.unit), self.value)
+        # As they are written: binary floats would make 9 ms and 0.009 s differ.
+        left = Fraction(str(observed)) * _factor(unit, self.unit)
+        return _compare(self.operator, left, Fraction(str(self.value)))
 
 
 def read(name: str, raw: Any) -> Expected:
@@ -70,16 +73,16 @@ def unit_of(name: str) -> str | None:
     return next((unit for suffix, unit in _NAMED_UNITS.items() if name.endswith(suffix)), None)
 
 
-def _factor(observed: str | None, wanted: str | None) -> float:
+def _factor(observed: str | None, wanted: str | None) -> Fraction:
     if observed is None or wanted is None or observed == wanted:
-        return 1.0
+        return Fraction(1)
     kind = _KINDS.get(observed)
     if kind is None or kind != _KINDS.get(wanted):
         raise ValueError(f"it was observed in {observed}, which cannot be compared with {wanted}")
-    return _FACTORS[kind][observed] / _FACTORS[kind][wanted]
+    return Fraction(_FACTORS[kind][observed], _FACTORS[kind][wanted])
 
 
-def _compare(operator: str, left: float, right: float) -> bool:
+def _compare(operator: str, left: Fraction, right: Fraction) -> bool:
     return {
         "==": left == right,
         "!=": left != right,

@@ -13,6 +13,7 @@ from vx11.catalogue import allowlist, compose
 from vx11.catalogue.service import Model
 from vx11.conductor import expected
 from vx11.conductor.collection import Collection as AnsibleCollection
+from vx11.engines.port import CAPABILITIES
 from vx11.errors import InputError, Problem
 from vx11.units import Seconds
 
@@ -130,6 +131,8 @@ def load(path: Path, collection: AnsibleCollection) -> Matrix:
     problems: list[Problem] = []
     catalogue = _collect(problems, lambda: compose.load(path.parent / CATALOGUE))
     allowed = _collect(problems, lambda: allowlist.load(path.parent / ALLOWLIST))
+    if catalogue and allowed:
+        problems += _stale(allowed, catalogue)
     try:
         body = Document.model_validate(document).test_matrix
     except ValidationError as error:
@@ -148,6 +151,13 @@ def _collect(problems: list[Problem], read: Any) -> Any:
     except InputError as error:
         problems += error.problems
         return None
+
+
+def _stale(allowed: allowlist.Allowlist, catalogue: compose.Catalogue) -> Iterator[Problem]:
+    for name, what in allowlist.differences(allowed, catalogue).items():
+        if what != "not allowed":
+            message = f"{name}: its entry is {what}; look at it, then run: vx11 allowlist update"
+            yield Problem(f"{message} --catalogue {catalogue.path} --allowlist {allowed.path}", allowed.path)
 
 
 @dataclass(frozen=True)
@@ -185,18 +195,29 @@ class _Reader:
                 problems.append(
                     self.problem(f"{verb} is not an action; there are: {', '.join(VERBS)}", *at, "actions", number)
                 )
+        for number, name in enumerate(entry.requires):
+            if name not in CAPABILITIES:
+                known = ", ".join(CAPABILITIES)
+                problems.append(self.problem(f"{name} is no capability; there are: {known}", *at, "requires", number))
         playbook = self.playbook(entry.playbook)
         if not playbook.is_file():
             problems.append(self.problem(f"the playbook {entry.playbook} was not found at {playbook}", *at, "playbook"))
         asserts = {name: expected.read(name, True) for name in base}
+        own: dict[str, expected.Expected] = {}
         for number, item in enumerate(entry.asserts):
-            asserts |= self.one_assert(item, (*at, "asserts", number), problems)
+            found = self.one_assert(item, (*at, "asserts", number), problems)
+            problems += [
+                self.problem(f"{name} stands twice; only one of the two would be judged", *at, "asserts", number, name)
+                for name in found
+                if name in own
+            ]
+            own |= found
         return Case(
             id=entry.id,
             description=entry.description,
             services=entry.services,
             playbook=playbook,
-            asserts=asserts,
+            asserts=asserts | own,
             metrics=entry.metrics,
             timeout=entry.timeout,
             requires=entry.requires,

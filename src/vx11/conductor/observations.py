@@ -1,6 +1,8 @@
 """What playbooks and suites wrote down while they ran: `observations.jsonl` of a case."""
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 from vx11.conductor.expected import Value
 
 FILE = "observations.jsonl"
+_SUITE = re.compile(r"suite_.+_passed")
 
 
 @dataclass(frozen=True)
@@ -34,19 +37,43 @@ class Observations:
     metrics: Mapping[str, Observed] = field(default_factory=dict)
     broken: int = 0
 
+    def failure(self) -> str:
+        """Why the case fails whatever its asserts say: a suite that failed, lines that cannot be read; else empty."""
+        failed = [name for name, seen in self.observations.items() if _SUITE.fullmatch(name) and seen.value is False]
+        if failed:
+            return f"a suite failed ({', '.join(failed)})"
+        return f"{self.broken} lines of {FILE} cannot be read" if self.broken else ""
+
 
 def read(folder: Path) -> Observations:
     """Reads a case's file; the last value of a name wins. No file means that nothing was observed."""
     found: dict[str, dict[str, Observed]] = {"observation": {}, "metric": {}}
     broken = 0
     try:
-        lines = (folder / FILE).read_text(encoding="utf-8").splitlines()
+        lines = (folder / FILE).read_bytes().splitlines()
     except FileNotFoundError:
         lines = []
     for line in lines:
         try:
             item: dict[str, Any] = json.loads(line)
-            found[item["kind"]][item["name"]] = Observed(item["value"], item.get("unit"), item["source"])
-        except (ValueError, KeyError, TypeError):
+            found[item["kind"]][_text(item["name"])] = _observed(item)
+        except (ValueError, KeyError, TypeError, OverflowError):
             broken += 1
     return Observations(found["observation"], found["metric"], broken)
+
+
+def _observed(item: Mapping[str, Any]) -> Observed:
+    """Only what can be compared, written into evidence and into reports."""
+    value, unit = item["value"], item.get("unit")
+    if not isinstance(value, bool | int | float):
+        value = _text(value)
+    elif not math.isfinite(value):
+        raise ValueError(f"{value} is not a number that can be compared")
+    return Observed(value, None if unit is None else _text(unit), _text(item["source"]))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    value.encode()  # half of a surrogate pair raises
+    return value

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vx11.conductor import collection
 from vx11.engines import procfs
 from vx11.units import show_duration
 
@@ -100,7 +101,7 @@ def _orders(what: Play, private: Path, mark: str) -> dict[str, Any]:
     inventory.write_text(json.dumps({"all": {"hosts": {"cell": host}}}), encoding="utf-8")
     own = {
         MARK: mark,
-        "ANSIBLE_COLLECTIONS_PATH": str(what.collections),
+        "ANSIBLE_COLLECTIONS_PATH": ":".join([str(what.collections), *collection.searched()]),
         "ANSIBLE_HOME": str(private / "home"),
         "ANSIBLE_LOCAL_TEMP": str(temporary),
         "ANSIBLE_REMOTE_TEMP": str(temporary),
@@ -215,7 +216,10 @@ def _keep(private: Path, keep: Path) -> None:
         return
     command = artifacts / "command"
     if command.is_file():
-        data = json.loads(command.read_text(encoding="utf-8"))
-        data["env"] = sorted(data.get("env", {}))
-        command.write_text(json.dumps(data, indent=2), encoding="utf-8")
+        try:
+            data = json.loads(command.read_text(encoding="utf-8"))
+            data["env"] = sorted(data["env"])
+            command.write_text(json.dumps(data, indent=2), encoding="utf-8")
+        except (ValueError, KeyError, TypeError):
+            command.unlink()  # ended while it was written; what cannot be read cannot be cleared of secrets
     shutil.copytree(artifacts, keep, dirs_exist_ok=True, ignore=shutil.ignore_patterns("fact_cache", "*.sock"))

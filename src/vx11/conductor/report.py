@@ -1,6 +1,7 @@
 """Reports of a run: the summary table, JUnit XML, JSON."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,6 +16,9 @@ from rich.text import Text
 from vx11.conductor.judge import CaseResult, Verdict
 from vx11.conductor.progress import STYLES
 from vx11.units import show_duration
+
+# What XML 1.0 cannot hold, escaped or not; messages of tasks may have it.
+_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def counts(results: Sequence[CaseResult]) -> dict[str, int]:
@@ -40,7 +44,7 @@ def print_table(console: Console, results: Sequence[CaseResult]) -> None:
             Text(result.verdict, STYLES[result.verdict]),
             show_duration(result.duration),
             f"{held}/{len(result.asserts)}",
-            measured,
+            Text(measured),
         )
     console.print(table)
     for result in results:
@@ -66,7 +70,7 @@ def write_junit(path: Path, name: str, results: Sequence[CaseResult]) -> None:
             case.result = [outcome]
         properties = Properties()
         for metric, seen in result.metrics.items():
-            properties.add_property(Property(metric, str(seen)))
+            properties.add_property(Property(metric, _NOT_IN_XML.sub("?", str(seen))))
         case.append(properties)
         suite.add_testcase(case)
     report = JUnitXml(name)
@@ -78,7 +82,8 @@ def write_junit(path: Path, name: str, results: Sequence[CaseResult]) -> None:
 def _outcome(result: CaseResult) -> Failure | Error | Skipped | None:
     if result.verdict is Verdict.PASSED:
         return None
+    message = _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", result.message)
     if result.verdict is Verdict.SKIPPED:
-        return Skipped(result.message)
+        return Skipped(message)
     kind = Error if result.verdict is Verdict.ABORTED else Failure
-    return kind(result.message, result.verdict.value)
+    return kind(message, result.verdict.value)

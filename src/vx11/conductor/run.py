@@ -23,12 +23,13 @@ from vx11.conductor.progress import Progress
 from vx11.engines.docker import DockerEngine
 from vx11.engines.port import CAPABILITIES, EngineError
 from vx11.engines.select import EngineName
-from vx11.errors import EnvironmentProblem, Vx11Error
+from vx11.errors import EnvironmentProblem, InputError, Vx11Error
 from vx11.evidence.chain import verify
 from vx11.evidence.layout import RunFolder
 from vx11.statefiles import write_json
 
 CONDUCTOR = "conductor"
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ def run(options: Options, progress: Progress) -> RunResult:
     """
     found = collection.find(options.matrix)
     plan = matrix.load(options.matrix, found).chosen(options.cases)
+    if options.report:
+        try:
+            options.report.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError.of(f"reports cannot be put there: {error.strerror}", options.report) from error
     test_id = f"e2e-{secrets.token_hex(4)}"
     folder = RunFolder(options.evidence.resolve(), test_id, time.time_ns())
     with _cancelled_by_signals(progress) as cancelled:
@@ -143,7 +149,7 @@ class _Run:
 
     def _in_cell(self) -> None:
         name = self.folder.test_id
-        cell = Cell(name, self.plan.folder, self.options.engine, self.folder.path / "cells" / name)
+        cell = Cell(name, self.plan.folder, self.options.engine, self.folder.path / "cells")
         self.progress.note(f"engine {cell.engine.name}: {cell.engine.why}")
         if lacking := [name for name in CAPABILITIES if name not in cell.engine.capabilities]:
             self.progress.note(f"it cannot do here: {', '.join(lacking)}")
@@ -241,7 +247,6 @@ class _Run:
         junit = self.folder.path / "report" / "junit.xml"
         report.write_junit(junit, self.plan.folder.name, self.results)
         if self.options.report:
-            self.options.report.mkdir(parents=True, exist_ok=True)
             shutil.copy(junit, self.options.report / junit.name)
         self.folder.finish()
         records, findings = verify(self.chain.path)
@@ -274,7 +279,7 @@ class _CaseRun:
         clean = self._clean_up(before, played.leftovers)
         judged += (after := judge.judge(base, clean))
         self._record_judged("judged_clean_up", after)
-        verdict, message = judge.verdict(judged, played.failure)
+        verdict, message = judge.verdict(judged, played.failure or seen.failure())
         if played.aborted:
             verdict, message = Verdict.ABORTED, "interrupted"
         missing = () if played.aborted else tuple(name for name in self.case.metrics if name not in seen.metrics)
@@ -356,7 +361,7 @@ def _plain(proof: dict[str, object]) -> dict[str, object]:
 
 @contextlib.contextmanager
 def _cancelled_by_signals(progress: Progress) -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM end the case that runs, then the run cleans up; they never end the clean-up."""
+    """What ends a program ends the case that runs, then the run cleans up; they never end the clean-up."""
     cancelled = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -364,7 +369,7 @@ def _cancelled_by_signals(progress: Progress) -> Iterator[threading.Event]:
             progress.note("interrupted: ending the case and cleaning up")
         cancelled.set()
 
-    before = [(number, signal.signal(number, handle)) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [(number, signal.signal(number, handle)) for number in ENDING]
     try:
         yield cancelled
     finally:

@@ -39,8 +39,9 @@ def _tell(event: dict[str, Any]) -> bool:
     if kind == "playbook_on_task_start":
         say({"event": "task", "name": data.get("name") or data.get("task", "")})
     elif kind in ("runner_on_failed", "runner_on_unreachable") and not data.get("ignore_errors"):
-        message = data.get("res", {}).get("msg", "")
-        say({"event": "failed", "task": data.get("task", ""), "message": str(message)})
+        # Output that was not UTF-8 comes as lone surrogates, which neither evidence nor reports can hold.
+        message = str(data.get("res", {}).get("msg", "")).encode(errors="replace").decode()
+        say({"event": "failed", "task": data.get("task", ""), "message": message})
     return True
 
 

@@ -145,7 +145,8 @@ class Group:
         totals: dict[str, int] = {}
         for line in self._lines("io", "io.stat"):
             for key, value in (word.split("=") for word in line.split()[1:]):
-                totals[key] = totals.get(key, 0) + int(value)
+                if value.isdecimal():  # io.cost adds figures of another kind
+                    totals[key] = totals.get(key, 0) + int(value)
         has_io = "io" in self.folders
         return {
             "cpu_ns": int(cpu.get("usage_usec", 0)) * 1000,

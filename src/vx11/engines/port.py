@@ -21,6 +21,7 @@ CAPABILITIES = (
     "usage.cpu",
     "usage.memory",
     "usage.io",
+    "partition",
 )
 
 

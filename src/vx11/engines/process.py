@@ -196,7 +196,7 @@ class ProcessEngine:
 
     def stop(self, running: Running, signal: str, grace: float) -> None:
         """Signals the first process, waits, then kills what is left of the window."""
-        procfs.send(running.pid, running.start_time, _signal_number(signal))
+        procfs.send(running.pid, running.start_time, procfs.signal_number(signal))
         procfs.wait_gone(running.pid, running.start_time, grace)
         self.kill(running)
 
@@ -349,15 +349,10 @@ def _empty(folder: Path) -> None:
 def _read_ports(path: Path) -> dict[str, int]:
     """Service and port → port on 127.0.0.1, as an earlier madre of the cell chose them."""
     try:
-        found: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        return {name: int(port) for name, port in found.items()}
+    except (OSError, TypeError, ValueError):
         return {}
-    return found
-
-
-def _signal_number(name: str) -> int:
-    full = name if name.startswith("SIG") else f"SIG{name}"
-    return int(name) if name.isdecimal() else int(getattr(signal, full, signal.SIGTERM))
 
 
 def _is_free(port: int) -> bool:

@@ -8,6 +8,8 @@ from vx11.catalogue.service import HttpReady
 from vx11.engines.port import Engine, EngineError, Running
 
 PROBE_TIMEOUT = 2.0
+# No longer, whatever the entry says: between two probes it is seen that a window should close.
+LONGEST_PROBE = 5.0
 
 
 def is_ready(engine: Engine, service: Service, running: Running, window_id: str) -> bool:
@@ -24,7 +26,7 @@ def is_ready(engine: Engine, service: Service, running: Running, window_id: str)
         return True
     assert service.entry.healthcheck is not None
     try:
-        return engine.exec(running, check, service.entry.healthcheck.timeout or PROBE_TIMEOUT) == 0
+        return engine.exec(running, check, min(service.entry.healthcheck.timeout or PROBE_TIMEOUT, LONGEST_PROBE)) == 0
     except EngineError:
         return False
 

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class RunFolder:
         """Writes what is known of this run into the index of the root; called again, it updates."""
         with _locked(self.root / ".index.lock"):
             path = self.root / "index.json"
-            runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else {}
+            runs = _runs_of(path)
             runs[self.test_id] = runs.get(self.test_id, {}) | {"folder": self.path.name} | entry
             write_json(path, {"schema": SCHEMA, "runs": runs})
 
@@ -62,6 +63,18 @@ class RunFolder:
     def _digests(self) -> dict[str, str]:
         files = sorted(path for path in self.path.rglob("*") if path.is_file())
         return {str(path.relative_to(self.path)): _digest(path) for path in files}
+
+
+def _runs_of(path: Path) -> dict[str, Any]:
+    """The runs that an index lists; one that cannot be read is moved aside, never lost."""
+    try:
+        runs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError):
+        path.replace(path.with_name(f"index.broken-{time.time_ns()}.json"))
+        return {}
+    return runs
 
 
 def _digest(path: Path) -> str:

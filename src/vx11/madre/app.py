@@ -1,10 +1,8 @@
 """The ASGI application of madre."""
 
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
-from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry, generate_latest
@@ -28,27 +26,22 @@ def build(
     """Puts the application together.
 
     Args:
-        windows: the windows of the cell; started and stopped with the application.
+        windows: the windows of the cell; started and stopped by whoever serves.
         check: tells whose token it is.
         rate: requests a token; None for no limit.
         registry: where metrics are collected.
     """
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await to_thread.run_sync(windows.start)
-        yield
-        await to_thread.run_sync(windows.stop)
-
     app = FastAPI(
         title="VX11 power",
         version=__version__,
         description="Opens services as power windows and keeps the host in SOLO_MADRE otherwise.",
-        lifespan=lifespan,
         redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
     registry.register(WindowCollector(windows))
     app.state.desk = routes.Desk(windows, lambda: generate_latest(registry))
+    app.include_router(routes.entry)
     app.include_router(routes.api)
     app.add_middleware(Guard, check=check, rate=rate, record=windows.record)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -10,7 +10,10 @@ from vx11.engines.port import Usage
 from vx11.units import Seconds, Size
 from vx11.windows.window import Window
 
+# Larger numbers are not exact in JSON, so they cannot be recorded (RFC 8785).
+MOST = 2**53 - 1
 PositiveSeconds = Annotated[Seconds, Field(gt=0)]
+Count = Annotated[int | None, Field(gt=0, le=MOST)]
 
 
 def _example(body: dict[str, Any]) -> ConfigDict:
@@ -27,12 +30,14 @@ class Request(BaseModel):
 class Resources(Request):
     """Limits of a window. They are strict: what cannot be enforced refuses the window."""
 
-    cpu: float | None = Field(default=None, gt=0, description="processors; 0.5 is half of one core")
-    memory: Annotated[Size, Field(gt=0)] | None = Field(default=None, description="bytes, or text such as 256MB")
-    iops: int | None = Field(default=None, gt=0, description="operations a second, for reading and for writing")
-    read_iops: int | None = Field(default=None, gt=0)
-    write_iops: int | None = Field(default=None, gt=0)
-    pids: int | None = Field(default=None, gt=0, description="processes and threads")
+    cpu: float | None = Field(default=None, gt=0, le=MOST, description="processors; 0.5 is half of one core")
+    memory: Annotated[Size, Field(gt=0, le=MOST)] | None = Field(
+        default=None, description="bytes, or text such as 256MB"
+    )
+    iops: Count = Field(default=None, description="operations a second, for reading and for writing")
+    read_iops: Count = None
+    write_iops: Count = None
+    pids: Count = Field(default=None, description="processes and threads")
 
     def limits(self) -> Limits:
         """As the windows know them."""
@@ -117,11 +122,11 @@ class LegacyOpen(BaseModel):
     hold: bool = False
 
 
-class LegacyClose(BaseModel):
+class LegacyClose(OneWindow):
     """The request of the older deployment."""
 
-    window_id: str | None = None
-    service: str | None = None
+    model_config = ConfigDict(extra="ignore")
+
     force: bool = False
 
 

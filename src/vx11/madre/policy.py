@@ -9,14 +9,17 @@ class Endpoint:
 
     Attributes:
         scope: what a token must carry; None needs no token.
-        emergency: counted on a rate budget of its own, so that an emergency stop is never refused for noise.
+        budget: the rate budget that it counts on; emergencies have theirs, so that noise never refuses one.
     """
 
     method: str
     path: str
     scope: str | None
-    emergency: bool = False
+    budget: str = "work"
 
+
+# How much more than the configured rate a budget holds.
+BUDGETS = {"work": 1, "close": 10, "solo_madre": 10}
 
 ENDPOINTS = (
     Endpoint("GET", "/health", None),
@@ -24,14 +27,14 @@ ENDPOINTS = (
     Endpoint("GET", "/openapi.json", "power:read"),
     Endpoint("GET", "/docs", "power:read"),
     Endpoint("POST", "/api/v1/windows/open", "power:write"),
-    Endpoint("POST", "/api/v1/windows/close", "power:write", emergency=True),
+    Endpoint("POST", "/api/v1/windows/close", "power:write", "close"),
     Endpoint("POST", "/api/v1/windows/hold", "power:write"),
     Endpoint("POST", "/api/v1/windows/extend", "power:write"),
     Endpoint("GET", "/api/v1/windows/status", "power:read"),
     Endpoint("GET", "/api/v1/windows/logs", "power:read"),
-    Endpoint("POST", "/api/v1/system/solo_madre", "system:write", emergency=True),
+    Endpoint("POST", "/api/v1/system/solo_madre", "system:write", "solo_madre"),
     Endpoint("POST", "/madre/power/window/open", "power:write"),
-    Endpoint("POST", "/madre/power/window/close", "power:write", emergency=True),
+    Endpoint("POST", "/madre/power/window/close", "power:write", "close"),
 )
 
 _BY_KEY = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.security import HTTPBearer
 from starlette.responses import Response
 
 from vx11.madre import models
@@ -19,7 +20,7 @@ from vx11.windows.window import Window
 
 Answer = TypeVar("Answer")
 CORE = ["madre"]
-_PLACES = {"work": 64, "quick": 8, "emergency": 16}
+_PLACES = {"work": 64, "quick": 8, "close": 64, "solo_madre": 8}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"application/problem+json": {}}}
     for status, text in {
@@ -77,7 +78,9 @@ def _actor(request: Request) -> str:
 
 AtDesk = Annotated[Desk, Depends(_desk)]
 Actor = Annotated[str, Depends(_actor)]
-api = APIRouter(responses=_PROBLEMS)
+entry = APIRouter()
+# The guard has checked the token before any route; this tells who reads the API's description.
+api = APIRouter(responses=_PROBLEMS, dependencies=[Depends(HTTPBearer(auto_error=False))])
 
 
 @api.post("/api/v1/windows/open", tags=["windows"])
@@ -102,7 +105,7 @@ async def close_window(body: models.Close, desk: AtDesk, actor: Actor) -> models
     def close() -> models.WindowOutcome:
         return desk.outcome(desk.windows.close(body.name, force=body.force, wait=body.wait, actor=actor))
 
-    return await desk.ask("emergency", close)
+    return await desk.ask("close", close)
 
 
 @api.post("/api/v1/windows/hold", tags=["windows"])
@@ -184,7 +187,7 @@ async def enforce_solo_madre(desk: AtDesk, actor: Actor, body: models.SoloMadre 
             took_ms=done.took_ms,
         )
 
-    return await desk.ask("emergency", answer)
+    return await desk.ask("solo_madre", answer)
 
 
 @api.post("/madre/power/window/open", tags=["older clients"], deprecated=True)
@@ -203,17 +206,17 @@ async def legacy_open(body: models.LegacyOpen, desk: AtDesk, actor: Actor) -> mo
 @api.post("/madre/power/window/close", tags=["older clients"], deprecated=True)
 async def legacy_close(body: models.LegacyClose, desk: AtDesk, actor: Actor) -> models.LegacyWindow:
     """The close call of the older deployment."""
-    name = body.window_id or body.service or ""
+    name = body.name
 
     def answer() -> models.LegacyWindow:
         window = desk.windows.close(name, force=body.force, wait=True, actor=actor).window
         assert window is not None  # a close always answers one
         return models.legacy(window, desk.windows.clock.now())
 
-    return await desk.ask("emergency", answer)
+    return await desk.ask("close", answer)
 
 
-@api.get("/health", tags=["system"])
+@entry.get("/health", tags=["system"])
 async def health() -> models.Health:
     """Liveness of the entry; needs no token."""
     return models.Health()

@@ -2,8 +2,11 @@
 
 import contextlib
 import logging
+import signal
 import socket
 from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -13,12 +16,13 @@ from vx11.clock import Clock
 from vx11.engines import select
 from vx11.engines.port import Engine
 from vx11.errors import EnvironmentProblem
-from vx11.evidence.chain import Chain
+from vx11.evidence.chain import Chain, EvidenceError
 from vx11.madre import app
 from vx11.madre.metrics import CountedEvidence
 from vx11.madre.services import FileServices
 from vx11.madre.settings import Settings
 from vx11.statefiles import MADRE_LOCK, held_lock
+from vx11.windows.books import Evidence
 from vx11.windows.manager import Windows
 from vx11.windows.store import StateStore
 
@@ -55,7 +59,7 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
     store = StateStore(settings.cell_state)
     with _cell_lock(store), contextlib.closing(settings.bind()) as bound:
         engine = select.make(settings.engine, settings.cell, settings.cell_state, settings.data / settings.cell)
-        chain = Chain(settings.evidence / "evidence.jsonl")
+        chain = _evidence(settings)
         registry = CollectorRegistry()
         windows = Windows(
             cell=settings.cell,
@@ -80,8 +84,35 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
             server_header=False,
         )
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        _Server(config, lambda: ready(url, engine, store.watchdog_is_alive())).run(sockets=[bound])
-        chain.close()
+        # uvicorn raises a signal again once it has stopped for it; what follows must still be done.
+        signal.signal(signal.SIGTERM, _leave)
+        windows.start()
+        try:
+            _Server(config, lambda: ready(url, engine, store.watchdog_is_alive())).run(sockets=[bound])
+        finally:
+            windows.stop()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+class _NoEvidence:
+    """Evidence that cannot be written: nothing opens, and closing goes on."""
+
+    def __init__(self, why: EvidenceError) -> None:
+        self._why = why
+
+    def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
+        raise self._why
+
+
+def _evidence(settings: Settings) -> Evidence:
+    try:
+        return Chain(settings.cell_evidence / "evidence.jsonl")
+    except EvidenceError as error:
+        log.error("%s; nothing will be opened, what is open will be closed", error)
+        return _NoEvidence(error)
 
 
 @contextlib.contextmanager

@@ -113,6 +113,11 @@ class Settings(Model):
         """The state folder of this cell."""
         return self.state / self.cell
 
+    @property
+    def cell_evidence(self) -> Path:
+        """The evidence folder of this cell: each has a chain of its own."""
+        return self.evidence if self.cell == "default" else self.evidence / self.cell
+
 
 def load(path: Path | None, flags: dict[str, Any]) -> Settings:
     """The settings of a file, with flags over them; relative paths in the file start from its folder.

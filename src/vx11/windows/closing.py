@@ -13,6 +13,7 @@ from vx11.windows.window import Reason, State, Window
 
 log = logging.getLogger(__name__)
 LOG_TAIL = 2000
+WAIT_LIMIT = 20.0
 RETRY_FIRST, RETRY_MAX, DOUBLINGS = 1.0, 60.0, 10
 
 
@@ -28,16 +29,18 @@ class Closing:
     def end(self, slot: Slot, reason: Reason, actor: str, *, kill: bool = False, detail: str = "") -> Window:
         """Closes a window and waits until it is closed or stuck; joins a close that is under way already.
 
-        A window that is still opening is taken back by whoever opens it.
+        A window that is still opening is taken back by whoever opens it; what it has started already is killed here, so
+        that its probes end.
         """
         if slot.abandon(reason):
-            return slot.wait(SETTLED)
+            self.hurry(slot)
+            return slot.wait(SETTLED, WAIT_LIMIT)
         return self.take_back(slot, reason, actor, kill=kill, detail=detail)
 
     def take_back(self, slot: Slot, reason: Reason, actor: str, *, kill: bool = True, detail: str = "") -> Window:
         """Closes a window whatever its state; for those who open it, or found it half open."""
         if not slot.claim_closing(self._books.save_quietly, self._clock.now(), reason):
-            return slot.wait(SETTLED)
+            return slot.wait(SETTLED, slot.window.grace + WAIT_LIMIT)
         window = slot.window
         self._books.record(actor, "closing", window.window_id, {"service": window.service, "reason": window.reason})
         usage = self.usage(window)
@@ -49,10 +52,11 @@ class Closing:
         return self._finish(slot, usage, detail)
 
     def hurry(self, slot: Slot) -> None:
-        """Kills what is within its grace; the close that is under way then goes on."""
-        if slot.window.state is State.CLOSING and slot.window.running:
+        """Kills what a window runs; whoever opens or closes it then goes on."""
+        running = slot.window.running
+        if running and slot.window.state in (State.OPENING, State.CLOSING):
             with contextlib.suppress(EngineError):  # whoever closes it sees the same error and retries
-                self._engine.kill(slot.window.running)
+                self._engine.kill(running)
 
     def usage(self, window: Window) -> Usage | None:
         """What a window has used until now, or had when it closed; None where it cannot be measured."""
@@ -91,8 +95,10 @@ class Closing:
         return slot.set(stuck, self._books.save_quietly)
 
     def _finish(self, slot: Slot, usage: Usage | None, detail: str) -> Window:
-        now, known = self._clock.now(), detail or slot.window.detail
-        window = replace(slot.window, state=State.CLOSED, closed=now, usage=usage, detail=known)
+        known, closing, now = detail or slot.window.detail, slot.window.closing, self._clock.now()
+        if earlier := self._books.store.closed_by_watchdog_at(slot.window.window_id):
+            closing = now = earlier
+        window = replace(slot.window, state=State.CLOSED, closing=closing, closed=now, usage=usage, detail=known)
         slot.set(window, self._books.closed, then=lambda: self._registry.retire(slot))
         self._books.store.keep_logs(self._registry.known())
         return window

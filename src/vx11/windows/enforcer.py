@@ -4,10 +4,13 @@ One thread sleeps until the next deadline, one looks each second whether what sh
 is done by a pool, so that one slow close delays no other.
 """
 
+import functools
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TypeVar
 
 from vx11.clock import Clock
 from vx11.engines.port import Engine, EngineError, Found, Health
@@ -19,6 +22,7 @@ from vx11.windows.window import Reason, State, Window
 
 log = logging.getLogger(__name__)
 TICK = 1.0
+T = TypeVar("T")
 
 
 class Enforcer:
@@ -65,14 +69,14 @@ class Enforcer:
         """Sleeps no longer than a tick: suspend stops the sleep, but not BOOTTIME."""
         while not self._stopping.is_set():
             with self._registry.deadlines:
-                self._registry.deadlines.wait(self._until_next())
+                self._registry.deadlines.wait(self._safely(self._until_next, TICK))
 
     def _until_next(self) -> float:
         """Ends what is due; answers the seconds until the next deadline."""
         now = self._clock.now()
         pause = TICK
         for slot in self._registry.slots():
-            if slot.window.state is not State.OPEN:
+            if slot.window.state not in (State.OPENING, State.OPEN) or slot.give_up:
                 continue
             if slot.window.is_due(now):
                 self._pool.submit(self._expire, slot)
@@ -82,18 +86,26 @@ class Enforcer:
 
     def _expire(self, slot: Slot) -> None:
         """The deadline is looked at again: it may have been extended or held in between."""
-        if slot.window.state is State.OPEN and slot.window.is_due(self._clock.now()):
+        if slot.window.is_due(self._clock.now()):
             by_watchdog = self._books.store.closed_by_watchdog(slot.window.window_id)
             self._closing.end(slot, Reason.WATCHDOG if by_watchdog else Reason.EXPIRED, "madre")
 
     def _watch_health(self) -> None:
         while not self._stopping.wait(TICK):
-            self._books.store.shorten_logs()
+            self._safely(self._books.store.shorten_logs, None)
             for slot in self._registry.slots():
-                try:
-                    self._look_after(slot)
-                except EngineError as error:
-                    log.warning("%s", error)
+                self._safely(functools.partial(self._look_after, slot), None)
+
+    @staticmethod
+    def _safely(work: Callable[[], T], otherwise: T) -> T:
+        """Whatever goes wrong in one round, there is a next one: these threads must not end."""
+        try:
+            return work()
+        except EngineError as error:
+            log.warning("%s", error)
+        except Exception:
+            log.exception("a round of the enforcer failed")
+        return otherwise
 
     def _look_after(self, slot: Slot) -> None:
         window = slot.window

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +17,14 @@ from vx11.windows.enforcer import Enforcer
 from vx11.windows.errors import NoWindow, WindowError, WindowStuck
 from vx11.windows.opening import Opening, OpenRequest, Services, reused, ttl_of
 from vx11.windows.registry import Registry
-from vx11.windows.slot import BEGUN, SETTLED, Slot
+from vx11.windows.slot import BEGUN, ENDED, SETTLED, Slot
 from vx11.windows.store import StateStore
 from vx11.windows.window import Reason, State, Window
 
-CLOSERS, OPENERS = 32, 128
-CLOSE_MARGIN = 10.0
-ENDING = frozenset({State.CLOSING, State.CLOSED, State.STUCK})
-# Seconds for a close that is not waited for to begin, so that the answer says so.
-NOTICE = 1.0
+# One closer a window at most: nothing that closes ever waits for a thread.
+CLOSERS, OPENERS = 1024, 128
+CLOSE_MARGIN = 25.0
+BEGIN_LIMIT = 1.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ class Windows:
             with self._registry.births:
                 slot = self._registry.of_service(service.name)
                 if slot is None:
+                    self._opening.expect_possible(service, request)
                     if request.dry_run:
                         return Outcome(None, changed=True)
                     slot = self._opening.birth(service, ttl, request, actor)
@@ -140,7 +141,7 @@ class Windows:
     def _reuse(self, slot: Slot, ttl: float, request: OpenRequest, actor: str) -> Outcome:
         if request.dry_run:
             after = reused(slot.window, request, ttl, self.clock.now())
-            return Outcome(slot.window, changed=after != slot.window)
+            return Outcome(after, changed=after != slot.window)
         window, changed = slot.change(
             lambda now: reused(_expect_open(now), request, ttl, self.clock.now()), self._books.save
         )
@@ -149,7 +150,7 @@ class Windows:
         return Outcome(window, changed)
 
     def close(self, name: str, *, force: bool, wait: bool, actor: str) -> Outcome:
-        """Closes a window, named by its id or its service.
+        """Closes a window, named by its id or its service; joins a close that is under way.
 
         Raises:
             NoWindow: nothing is open by that name.
@@ -159,12 +160,16 @@ class Windows:
         self.record(actor, "close_requested", slot.window.window_id, {"force": force})
         if force:
             self._closing.hurry(slot)
-        reason = Reason.FORCED if force else Reason.REQUESTED
-        closing = self._pool.submit(self._closing.end, slot, reason, actor, kill=force)
-        if wait:
-            closing.result()
-        else:
-            slot.wait(ENDING, NOTICE)
+        limit = slot.window.grace + CLOSE_MARGIN
+        if changed:
+            reason = Reason.FORCED if force else Reason.REQUESTED
+            closing = self._pool.submit(self._closing.end, slot, reason, actor, kill=force)
+            if wait:
+                futures.wait([closing], limit)
+            else:
+                slot.wait(ENDED | {State.CLOSING}, BEGIN_LIMIT)
+        elif wait:
+            slot.wait(ENDED, limit)
         return Outcome(slot.window, changed)
 
     def end(self, window_id: str, reason: Reason, actor: str, *, kill: bool = False) -> Window:
@@ -188,7 +193,7 @@ class Windows:
             return Outcome(window, changed=False)
         self._deadline_moved(window, actor, "held" if on else "released", {"hold": on})
         if wait and window.is_due(self.clock.now()):
-            window = slot.wait(frozenset({State.CLOSED, State.STUCK}), timeout=window.grace + CLOSE_MARGIN)
+            window = slot.wait(ENDED, window.grace + CLOSE_MARGIN)
         return Outcome(window, changed=True)
 
     def extend(self, name: str, ttl: float, actor: str) -> Outcome:

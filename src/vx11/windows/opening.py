@@ -110,6 +110,15 @@ class Opening:
             raise ServiceNotAllowed(str(error)) from error
         return service
 
+    def expect_possible(self, service: Service, request: OpenRequest) -> None:
+        """Does nothing when the engine can enforce what is stated.
+
+        Raises:
+            LimitsNotApplied: it cannot.
+        """
+        strict = request.limits.over(service.entry.limits())
+        self._supported(strict, strict)
+
     def birth(self, service: Service, ttl: float, request: OpenRequest, actor: str) -> Slot:
         """Writes a new window down, with its deadline, before anything starts.
 
@@ -198,12 +207,13 @@ class Opening:
             waited = begun.seconds_until(self._clock.now())
             self._expect_hope(slot, service, running, waited)
             self._stopping.wait(PROBE_FAST if waited < FAST_FOR else PROBE_SLOW)
+        _expect_wanted(slot)
         self._expect_alive(service, running)
 
     def _expect_hope(self, slot: Slot, service: Service, running: Running, waited: float) -> None:
         """Raises when waiting on has no point."""
-        self._expect_alive(service, running)
         _expect_wanted(slot)
+        self._expect_alive(service, running)
         if slot.window.is_due(self._clock.now()):
             raise OpenFailed(f"the time of {service.name} ended before it was ready")
         if waited > service.entry.vx11.ready_timeout:
@@ -236,7 +246,8 @@ class Opening:
         lines: list[str] = []
         with contextlib.suppress(EngineError):
             lines = self._engine.logs(window.running, window.window_id, 5) if window.running else []
-        self._closing.take_back(slot, slot.give_up or Reason.OPEN_FAILED, "madre", detail=str(error))
+        asked = slot.give_up if slot.give_up is not Reason.EXPIRED else None
+        self._closing.take_back(slot, asked or Reason.OPEN_FAILED, "madre", detail=str(error))
         if isinstance(error, WindowError) and not isinstance(error, OpenFailed):
             return error
         said = f"; it last said: {' | '.join(lines)}" if lines else ""
@@ -244,6 +255,8 @@ class Opening:
 
 
 def _expect_wanted(slot: Slot) -> None:
+    if slot.give_up is Reason.EXPIRED:
+        raise OpenFailed(f"the time of {slot.window.service} ended before it was ready")
     if slot.give_up:
         raise OpenFailed(f"{slot.window.service} was closed before it was ready ({slot.give_up})")
 

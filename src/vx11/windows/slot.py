@@ -7,7 +7,8 @@ from dataclasses import replace
 from vx11.clock import Instant
 from vx11.windows.window import Reason, State, Window
 
-SETTLED = frozenset({State.OPEN, State.CLOSED, State.STUCK})
+ENDED = frozenset({State.CLOSED, State.STUCK})
+SETTLED = ENDED | {State.OPEN}
 BEGUN = SETTLED | {State.OPENING}
 Save = Callable[[Window], None]
 

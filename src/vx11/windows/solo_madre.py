@@ -1,15 +1,17 @@
 """SOLO_MADRE: only the core runs. Proved by listing what runs, never assumed."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import Any
 
 from vx11.clock import Instant
 from vx11.engines.port import Found
 from vx11.windows.manager import Windows
-from vx11.windows.window import Reason, State, Window
+from vx11.windows.window import Reason, Window
 
 TIME_LIMIT = 30.0
-_STOPPERS = 16
+_STOPPERS = 64
+_TO_ANSWER = 3.0
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,10 @@ def check(windows: Windows) -> Proof:
     Raises:
         EngineError: the engine did not answer, so nothing is proved.
     """
+    before = windows.windows()
     found = windows.engine.inventory(windows.cell)
     known = windows.windows()
-    ids = {window.window_id for window in known}
+    ids = {window.window_id for window in (*before, *known)}  # what closed in between was still listed
     unaccounted = tuple(item for item in found if item.window_id not in ids)
     foreign = tuple(windows.engine.foreign(windows.cell))
     return Proof(windows.clock.now(), tuple(known), unaccounted, foreign)
@@ -60,7 +63,8 @@ def check(windows: Windows) -> Proof:
 def enforce(windows: Windows, actor: str, *, dry_run: bool = False) -> Return:
     """Stops all windows of the cell, side by side, and proves it.
 
-    A window whose grace does not fit into the time limit is killed. What is foreign is named and left alone.
+    A window whose grace does not fit into the time limit is killed. What has not ended by then makes the proof false.
+    What is foreign is named and left alone.
 
     Raises:
         EngineError: the engine did not answer.
@@ -70,13 +74,19 @@ def enforce(windows: Windows, actor: str, *, dry_run: bool = False) -> Return:
     if dry_run:
         return Return(before, (), before, _ms_since(begun, windows))
     windows.record(actor, "solo_madre_requested", windows.cell, {"windows": len(before.windows)})
-    with ThreadPoolExecutor(_STOPPERS, thread_name_prefix="solo") as pool:
-        stopped = list(pool.map(lambda window: _stop(windows, window, actor), before.windows))
-        list(pool.map(windows.end_orphan, before.unaccounted))
+    pool = ThreadPoolExecutor(_STOPPERS, thread_name_prefix="solo")
+    ending: list[Future[Any]] = [pool.submit(_stop, windows, window, actor) for window in before.windows]
+    ending += [pool.submit(windows.end_orphan, found) for found in before.unaccounted]
+    wait(ending, TIME_LIMIT - _TO_ANSWER)
+    pool.shutdown(wait=False, cancel_futures=True)
     after = check(windows)
     windows.record("madre", "solo_madre", windows.cell, {"solo_madre": after.solo, "foreign": list(after.foreign)})
-    closed = tuple(window for window in stopped if window.state is State.CLOSED)
-    return Return(before, closed, after, _ms_since(begun, windows))
+    return Return(before, _closed_of(windows, before), after, _ms_since(begun, windows))
+
+
+def _closed_of(windows: Windows, before: Proof) -> tuple[Window, ...]:
+    ids = {window.window_id for window in before.windows}
+    return tuple(window for window in windows.closed() if window.window_id in ids)
 
 
 def _stop(windows: Windows, window: Window, actor: str) -> Window:

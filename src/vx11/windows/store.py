@@ -7,6 +7,7 @@ import threading
 from collections.abc import Container
 from pathlib import Path
 
+from vx11.clock import Instant
 from vx11.errors import EnvironmentProblem
 from vx11.statefiles import CLOSED_BY_WATCHDOG, LOGS, WATCHDOG_LOCK, WINDOWS, held_lock, write_json
 from vx11.windows.window import Window
@@ -27,6 +28,7 @@ class StateStore:
             self.windows.mkdir(parents=True, exist_ok=True)
             self._logs.mkdir(exist_ok=True)
             folder.chmod(0o700)
+            _expect_own(folder)
         except OSError as error:
             raise EnvironmentProblem(
                 f"the state folder {folder} cannot be used: {error.strerror}; name another with --state"
@@ -59,6 +61,14 @@ class StateStore:
         """Whether the watchdog says that it closed this window."""
         return (self.windows / f"{window_id}{CLOSED_BY_WATCHDOG}").exists()
 
+    def closed_by_watchdog_at(self, window_id: str) -> Instant | None:
+        """When the watchdog closed this window, None when it did not, or its mark cannot be read."""
+        try:
+            mark = json.loads((self.windows / f"{window_id}{CLOSED_BY_WATCHDOG}").read_text(encoding="utf-8"))
+            return Instant.from_json(mark["closed"])
+        except (OSError, KeyError, TypeError, ValueError):
+            return None
+
     def next_generation(self, service: str) -> int:
         """A number that grows with each window of a service."""
         with self._lock:
@@ -90,3 +100,10 @@ class StateStore:
                 return False
         except BlockingIOError:
             return True
+
+
+def _expect_own(folder: Path) -> None:
+    """What stands in state files is ended by the watchdog, so nobody else may put them there."""
+    for part in (folder, folder.parent):
+        if part.stat().st_uid not in (0, os.geteuid()):
+            raise EnvironmentProblem(f"the folder {part} belongs to somebody else; name another with --state")

@@ -45,7 +45,7 @@ def test_a_run_never_writes_into_the_folder_of_another(tmp_path: Path) -> None:
 
 def test_a_root_that_cannot_be_written_names_the_flag(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(EvidenceError, match="evidence cannot be written to .*; name another with --evidence"):
+    with pytest.raises(EvidenceError, match=r"evidence cannot be written to .*; name another with --evidence"):
         RunFolder(tmp_path / "file", "e2e-1", STARTED)
 
 

@@ -5,6 +5,7 @@ The engine is a port; what real engines do stands in tests/engines.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -347,3 +348,22 @@ def room(idle_room: Room) -> Iterator[Room]:
     yield idle_room
     idle_room.engine.on.clear()
     idle_room.windows.stop()
+
+
+@pytest.fixture
+def beside() -> Callable[..., "Future[Any]"]:
+    """`beside(function, *arguments)` calls it in another thread and answers its future."""
+
+    def begin(function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(function(*arguments))
+            except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it
+                future.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return future
+
+    return begin

@@ -1,5 +1,6 @@
 """What happens to windows by itself, and what a new madre makes of what an earlier one left."""
 
+import json
 from typing import Any
 
 import pytest
@@ -108,6 +109,30 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_a_crash(room: Room, eve
     room.engine.on.clear()
     room.crash("db")
     eventually(lambda: ended(room) == [("db", Reason.CRASHED)])
+
+
+def test_whatever_goes_wrong_at_one_look_there_is_a_next_one(room: Room, eventually: Eventually) -> None:
+    room.open()
+
+    def surprise(program: Any) -> None:
+        raise ZeroDivisionError("surprise")
+
+    room.engine.on["health"] = surprise
+    looks = len(room.engine.called("health"))
+    eventually(lambda: len(room.engine.called("health")) > looks + 3)
+    assert ended(room) == []
+    room.engine.on.clear()
+    room.crash()
+    eventually(lambda: ended(room) == [("web", Reason.CRASHED)])
+
+
+def test_what_the_watchdog_closed_was_closed_when_it_did(room: Room, eventually: Eventually) -> None:
+    window = room.open(ttl=60.0)
+    mark = {"window_id": window.window_id, "closed": window.opened.plus(60.5).to_json()}
+    (room.store.windows / f"{window.window_id}.closed-by-watchdog").write_text(json.dumps(mark), encoding="utf-8")
+    room.clock.step(600)  # as when madre was away
+    eventually(lambda: ended(room) == [("web", Reason.WATCHDOG)])
+    assert room.windows.closed()[0].open_seconds(room.clock.now()) == 60.5
 
 
 # Take-over ------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Windows as callers see them: opened once, closed for certain, and written down before anything happens."""
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from vx11.windows.errors import (
     TtlTooLong,
     WindowStuck,
 )
-from vx11.windows.manager import CLOSERS
 from vx11.windows.window import Reason, State, Window
 
 Eventually = Any  # tests/conftest.py
@@ -42,14 +41,10 @@ class Gate:
         self._open.set()
 
 
-@pytest.fixture
-def beside() -> Any:
-    """`beside(function)` runs it in another thread and answers its future."""
-    with ThreadPoolExecutor(32) as pool:
-        yield pool.submit
-
-
 # Open ---------------------------------------------------------------------------------------------------------------
+
+# More than any pool of threads would be likely to have.
+MANY = 40
 
 
 def test_an_open_window_has_its_time_its_endpoint_and_its_owner(room: Room) -> None:
@@ -150,7 +145,9 @@ def test_a_dry_run_tells_what_would_be_and_does_nothing(room: Room) -> None:
     files, records = room.store.load_all(), len(room.evidence.records)
     for options, changed in (({}, False), ({"min_remaining": 30.0}, False), ({"min_remaining": 61.0}, True)):
         would = room.request(dry_run=True, **options)
-        assert (would.window, would.changed) == (window, changed)
+        assert would.changed is changed
+        assert would.window.window_id == window.window_id
+        assert (would.window == window) is not changed  # as it would be
     with pytest.raises(LimitsDiffer):
         room.request(dry_run=True, limits=Limits(pids=1))
     assert room.store.load_all() == files
@@ -181,7 +178,9 @@ def test_what_fails_while_nobody_waits_is_in_the_evidence(room: Room, eventually
     assert room.evidence.data("open_failed")["why"] == "no such program"
 
 
-def test_there_is_one_window_a_service_whoever_asks_at_the_same_time(room: Room, beside: Any) -> None:
+def test_there_is_one_window_a_service_whoever_asks_at_the_same_time(
+    room: Room, beside: Any, eventually: Eventually
+) -> None:
     room.engine.talks = False
     together = threading.Barrier(20)
 
@@ -190,8 +189,7 @@ def test_there_is_one_window_a_service_whoever_asks_at_the_same_time(room: Room,
         return room.request()
 
     asked = [beside(ask, number) for number in range(20)]
-    while not room.engine.alive("web"):
-        pass
+    eventually(lambda: room.engine.alive("web"))
     room.program().lines.append("ready")
     outcomes = [future.result(10) for future in asked]
     assert len({outcome.window.window_id for outcome in outcomes}) == 1
@@ -297,6 +295,8 @@ def test_a_limit_that_the_engine_cannot_have_is_refused_before_anything_starts(r
         room.request(limits=Limits(cpu=1.0, memory=4096, write_iops=5))
     assert room.engine.called("start") == []
     assert nothing_is_left(room)
+    with pytest.raises(LimitsNotApplied):  # a dry run tells that too
+        room.request(limits=Limits(memory=4096), dry_run=True)
 
 
 def test_limits_of_the_catalogue_are_strict_and_those_of_the_caller_come_before(room: Room) -> None:
@@ -544,7 +544,7 @@ def test_the_time_of_what_closes_cannot_be_changed(room: Room, beside: Any, act:
 def test_no_close_waits_behind_slow_ones(room: Room, beside: Any, eventually: Eventually) -> None:
     gate = Gate()
     room.engine.on["stop"] = lambda program: gate() if program.service != "db" else None
-    for number in range(CLOSERS - 2):
+    for number in range(MANY):
         room.services.add(f"slow-{number}")
         room.open(f"slow-{number}")
         room.close(f"slow-{number}", wait=False)
@@ -556,10 +556,10 @@ def test_no_close_waits_behind_slow_ones(room: Room, beside: Any, eventually: Ev
 
 def test_no_close_waits_behind_opens_that_nobody_waits_for(room: Room, beside: Any, eventually: Eventually) -> None:
     room.engine.talks = False
-    for number in range(CLOSERS + 8):
+    for number in range(MANY):
         room.services.add(f"slow-{number}")
         room.open(f"slow-{number}", wait=False)
-    eventually(lambda: len(room.engine.alive()) == CLOSERS + 8)
+    eventually(lambda: len(room.engine.alive()) == MANY)
     assert beside(lambda: room.close("slow-0")).result(5).state is State.CLOSED
 
 

@@ -36,11 +36,29 @@ def test_a_stuck_window_is_named(room: Room) -> None:
 
 
 def test_what_belongs_to_no_window_is_named(room: Room) -> None:
-    room.open()
     room.engine.stray("unknown")
     proof = solo_madre.check(room.windows)
     assert not proof.solo
     assert [item.window_id for item in proof.unaccounted] == ["unknown"]
+
+
+@pytest.mark.parametrize("act", ["open", "close"])
+def test_what_opens_or_closes_while_it_is_looked_at_belongs_to_its_window(
+    room: Room, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    if act == "close":
+        room.open()
+    listed = room.engine.inventory
+
+    def look(cell: str) -> list[Any]:
+        found: list[Any] = listed(cell)
+        getattr(room, act)()
+        return found
+
+    monkeypatch.setattr(room.engine, "inventory", look)
+    proof = solo_madre.check(room.windows)
+    assert proof.unaccounted == ()
+    assert proof.solo is (act == "close")
 
 
 def test_what_is_foreign_is_named(room: Room) -> None:
@@ -116,6 +134,19 @@ def test_windows_are_stopped_side_by_side(room: Room) -> None:
         room.services.add(f"s-{number}")
         room.open(f"s-{number}")
     assert solo_madre.enforce(room.windows, "anna").after.solo
+
+
+def test_what_does_not_end_in_time_makes_it_false(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solo_madre, "TIME_LIMIT", solo_madre._TO_ANSWER + 0.05)
+    hangs = threading.Event()
+    room.open("web")
+    room.open("db")
+    room.engine.on["kill"] = lambda program: hangs.wait(10) if program.service == "web" else None
+    done = solo_madre.enforce(room.windows, "anna")
+    assert not done.after.solo
+    assert [window.service for window in done.after.windows] == ["web"]
+    assert [window.service for window in done.stopped] == ["db"]
+    hangs.set()
 
 
 def test_an_opening_is_taken_back(room: Room) -> None:

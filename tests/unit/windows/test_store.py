@@ -134,6 +134,29 @@ def test_the_mark_of_the_watchdog_goes_with_the_window(store: StateStore, window
     assert not store.closed_by_watchdog(window.window_id)
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"closed": 5}', '{"closed": {"wall_ns": 1}}'])
+def test_a_mark_that_cannot_be_read_still_says_who_closed_it(store: StateStore, window: Window, content: str) -> None:
+    (store.windows / f"{window.window_id}.closed-by-watchdog").write_text(content, encoding="utf-8")
+    assert store.closed_by_watchdog(window.window_id)
+    assert store.closed_by_watchdog_at(window.window_id) is None
+
+
+def test_a_mark_says_when(store: StateStore, window: Window) -> None:
+    assert store.closed_by_watchdog_at(window.window_id) is None
+    mark = {"window_id": window.window_id, "closed": window.deadline.to_json()}
+    path = store.windows / f"{window.window_id}.closed-by-watchdog"
+    path.write_text(json.dumps(mark), encoding="utf-8")
+    assert store.closed_by_watchdog_at(window.window_id) == window.deadline
+
+
+@pytest.mark.root
+def test_a_folder_of_somebody_else_is_not_trusted(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    os.chown(tmp_path / "state", 12345, 12345)
+    with pytest.raises(EnvironmentProblem, match=r"the folder .*state belongs to somebody else; name another with"):
+        StateStore(tmp_path / "state" / "default")
+
+
 def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(

@@ -1,0 +1,225 @@
+"""Processes named exactly, found by their mark, and ended for good; real ones."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from vx11.engines import procfs
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+Eventually = Callable[..., object]
+MARK = "VX11_TEST_MARK"
+SLEEPS = "import signal; print('up', flush=True); signal.pause()"
+STUBBORN = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\nwhile True: signal.pause()"
+
+
+@pytest.fixture
+def mark() -> str:
+    return f"test-{os.getpid()}-{time.monotonic_ns()}"
+
+
+@pytest.fixture
+def start(mark: str) -> Iterator[Start]:
+    """`start(code, **environment)` runs Python with the mark, and waits until it says that it is up."""
+    children: list[subprocess.Popen[bytes]] = []
+
+    def begin(code: str = SLEEPS, **environment: str) -> "subprocess.Popen[bytes]":
+        child = subprocess.Popen(
+            [sys.executable, "-S", "-c", code],
+            stdout=subprocess.PIPE,
+            env={"PATH": os.environ["PATH"], MARK: mark, **environment},
+            start_new_session=True,
+        )
+        children.append(child)
+        assert child.stdout
+        assert child.stdout.readline() == b"up\n"
+        return child
+
+    yield begin
+    procfs.end_all(lambda: procfs.marked(MARK, mark), 5)
+    for child in children:
+        child.wait(5)
+        assert child.stdout
+        child.stdout.close()
+
+
+def started(pid: int) -> int:
+    found = procfs.start_time(pid)
+    assert found is not None
+    return found
+
+
+def zombie(child: "subprocess.Popen[bytes]") -> int:
+    """Ends a child without collecting it; answers when it had started."""
+    when = started(child.pid)
+    handle = os.pidfd_open(child.pid)
+    child.kill()
+    select.select([handle], [], [], 5)
+    os.close(handle)
+    return when
+
+
+def test_a_process_is_known_by_its_start(start: Start) -> None:
+    child = start()
+    when = started(child.pid)
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - when / ticks < 10
+    assert procfs.start_time(child.pid) == when
+    assert procfs.is_alive(child.pid, when)
+    assert not procfs.is_alive(child.pid, when + 1)  # another one that got its pid
+
+
+def test_who_is_gone_has_no_start(start: Start) -> None:
+    child = start()
+    when = started(child.pid)
+    child.kill()
+    child.wait()
+    assert procfs.start_time(child.pid) is None
+    assert not procfs.is_alive(child.pid, when)
+    assert procfs.session_of(child.pid) is None
+    assert procfs.parent_of(child.pid) is None
+    assert procfs.environment(child.pid) == {}
+
+
+def test_a_zombie_is_not_alive_and_not_found(start: Start, mark: str) -> None:
+    child = start()
+    when = zombie(child)
+    assert not procfs.is_alive(child.pid, when)
+    assert procfs.marked(MARK, mark) == []
+
+
+@pytest.mark.parametrize("name", ["plain", "a) R 1 2 (b", "with space"])
+def test_a_name_cannot_forge_what_is_read(start: Start, name: str) -> None:
+    code = f"open('/proc/self/comm', 'w').write({name!r}); {SLEEPS}"
+    child = start(code)
+    assert procfs.parent_of(child.pid) == os.getpid()
+    assert procfs.session_of(child.pid) == child.pid
+    assert procfs.is_alive(child.pid, started(child.pid))
+
+
+def test_the_environment_is_the_one_it_was_started_with(start: Start, mark: str) -> None:
+    child = start(EMPTY="", EQUALS="a=b=c", LINES="a\nb")
+    found = procfs.environment(child.pid)
+    assert found[MARK] == mark
+    assert (found["EMPTY"], found["EQUALS"], found["LINES"]) == ("", "a=b=c", "a\nb")
+
+
+def test_marked_finds_exactly_those_with_the_mark_and_their_children(start: Start, mark: str) -> None:
+    parent = start(
+        "import subprocess, sys, signal\n"
+        "code = 'import signal; signal.pause()'\n"
+        "child = subprocess.Popen([sys.executable, '-S', '-c', code], start_new_session=True)\n"
+        "print('up', flush=True); signal.pause()"
+    )
+    start(**{MARK: f"{mark}-longer"})
+    start(**{MARK: "other", "X": f"{MARK}={mark}"})
+    found = procfs.marked(MARK, mark)
+    assert parent.pid in found
+    assert len(found) == 2
+    procfs.end_all(lambda: procfs.marked(MARK, f"{mark}-longer") + procfs.marked("X", f"{MARK}={mark}"), 5)
+
+
+def test_belonging_finds_who_lost_the_mark_by_the_session(start: Start, mark: str) -> None:
+    child = start(**{MARK: "lost"})
+    assert procfs.belonging(MARK, mark, session=None) == set()
+    assert procfs.belonging(MARK, mark, session=child.pid) == {child.pid}
+    other = start()
+    assert procfs.belonging(MARK, mark, session=child.pid) == {child.pid, other.pid}
+    child.kill()
+
+
+def test_pids_are_all_there_are(start: Start) -> None:
+    child = start()
+    assert {os.getpid(), child.pid, 1} <= set(procfs.pids())
+
+
+# Signals --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("SIGTERM", 15), ("TERM", 15), ("15", 15), ("SIGUSR1", signal.SIGUSR1), ("QUIT", 3)]
+)
+def test_a_signal_by_any_of_its_names(name: str, number: int) -> None:
+    assert procfs.signal_number(name) == number
+
+
+@pytest.mark.parametrize("name", ["", "SIG", "SIGNOTHING", "term", "0", "-9", "1000", "9.5"])
+def test_what_is_no_signal_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"signal|Signals"):
+        procfs.signal_number(name)
+
+
+def test_a_signal_reaches_exactly_the_process_that_is_meant(start: Start) -> None:
+    child = start()
+    when = started(child.pid)
+    assert procfs.send(child.pid, when - 1, signal.SIGKILL) is False
+    assert child.poll() is None
+    assert procfs.send(child.pid, when, signal.SIGTERM) is True
+    assert child.wait(5) == -signal.SIGTERM
+    assert procfs.send(child.pid, when, signal.SIGTERM) is False
+
+
+def test_waiting_ends_with_the_process_or_the_time(start: Start, eventually: Eventually) -> None:
+    child = start()
+    when = started(child.pid)
+    begun = time.monotonic()
+    assert procfs.wait_gone(child.pid, when, 0.05) is False
+    assert time.monotonic() - begun >= 0.05
+    assert procfs.wait_gone(child.pid, when - 1, 5) is True  # that one is gone already
+    child.kill()
+    assert procfs.wait_gone(child.pid, when, 5) is True  # though nobody has collected it
+    child.wait()
+    assert procfs.wait_gone(child.pid, when, 5) is True
+
+
+# The end --------------------------------------------------------------------------------------------------------------
+
+
+def test_end_all_ends_who_does_not_want_to(start: Start, mark: str) -> None:
+    children = [start(STUBBORN) for _ in range(3)]
+    assert procfs.end_all(lambda: procfs.marked(MARK, mark), 5) is True
+    assert {child.wait(5) for child in children} == {-signal.SIGKILL}
+
+
+def test_end_all_ends_who_forks_meanwhile(start: Start, mark: str) -> None:
+    start(
+        "import os, time\n"
+        "print('up', flush=True)\n"
+        "while True:\n"
+        "    if os.fork() == 0:\n"
+        "        os.setsid(); time.sleep(0.002)\n"
+        "    else:\n"
+        "        time.sleep(60)\n"
+    )
+    assert procfs.end_all(lambda: procfs.marked(MARK, mark), 10) is True
+    assert procfs.marked(MARK, mark) == []
+
+
+def test_end_all_with_nobody_left_is_done() -> None:
+    assert procfs.end_all(list, 0) is True
+
+
+def test_end_all_gives_up_after_its_time(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = start()
+    monkeypatch.setattr(procfs, "send", lambda *_: True)  # as if it could not be killed, as in an uninterruptible sleep
+    begun = time.monotonic()
+    assert procfs.end_all(lambda: [child.pid], 0.1) is False
+    assert 0.1 <= time.monotonic() - begun < 3
+    assert child.poll() is None
+
+
+def test_end_all_kills_nobody_who_took_a_pid_meanwhile(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, then it ends and its pid is another's: the start it had when it was named decides."""
+    child = start()
+    when = started(child.pid)
+    starts = iter([when - 1, when - 1, when - 1])
+    monkeypatch.setattr(procfs, "start_time", lambda pid: next(starts))
+    named = iter([[child.pid], []])
+    assert procfs.end_all(lambda: next(named), 5) is True
+    assert child.poll() is None
