@@ -1,4 +1,4 @@
-"""Tokens: JWT, HS256 alone, issuer `vx11-madre` (spec §2)."""
+"""Tokens: JWT, HS256 alone, issuer `vx11-madre`."""
 
 import os
 import re

@@ -107,7 +107,7 @@ class Watchdog:
             with contextlib.suppress(FileNotFoundError):  # the cell may be gone by now
                 write_json(self._mark(record), {"window_id": window, "closed": self._clock.now().to_json()})
             self._say(f"closed {record['service']} ({window}), which was overdue")
-        except (OSError, RuntimeError, http.client.HTTPException) as error:
+        except (OSError, RuntimeError, LookupError, TypeError, ValueError, http.client.HTTPException) as error:
             self._say(f"could not close {record['service']} ({window}): {error}; trying again")
         finally:
             self._busy.discard(window)
@@ -136,9 +136,17 @@ def end(record: dict[str, Any], grace: float) -> None:
         end_container(running["container"], grace)
     else:
         pid, started = running["pid"], running["start_time"]
-        if grace and procfs.send(pid, started, procfs.signal_number(record["stop_signal"])):
+        if grace and procfs.send(pid, started, _signal_of(record)):
             procfs.wait_gone(pid, started, grace)
         _end_processes(record["window_id"], pid, started, running["cgroup"])
+
+
+def _signal_of(record: dict[str, Any]) -> int:
+    """The stop signal, or SIGTERM for a name that means none here: whatever it is, the window has to end."""
+    try:
+        return procfs.signal_number(record["stop_signal"])
+    except ValueError:
+        return signal.SIGTERM
 
 
 def _end_processes(window: str, pid: int = 0, started: int = 0, cgroup: str = "") -> None:

@@ -193,6 +193,7 @@ def test_the_watchdog_leaves_what_is_held(cell: Cell, eventually: Eventually) ->
     assert _overdue(held["expires_at"]) > 0
     assert _running(cell) == {held["window_id"]}
     cell.start_madre()
+    eventually(lambda: _closed(cell, other["window_id"]), LIMIT)
     (window,) = _status(cell)["windows"]
     assert (window["window_id"], window["hold"]) == (held["window_id"], True)
     released = _post(cell, "hold", service="web", hold=False)
@@ -252,14 +253,14 @@ def test_a_window_that_is_gone_is_told(cell: Cell, eventually: Eventually) -> No
 
 def test_deadlines_are_kept(cell: Cell, eventually: Eventually) -> None:
     begun, late = [], []
-    for ttl in (1.5, 2, 2.5):
+    for ttl in (2.5, 2.75, 3):
         windows = [_open(cell, service, ttl) for service in ("web", "api")]
         for window in windows:
             closed = eventually(lambda found=window["window_id"]: _closed(cell, found), LIMIT)
             late.append(closed["open_s"] - ttl)
             begun.append(closed["open_s"] - closed["close_ms"] / 1000 - ttl)
     assert len(late) == 6
-    assert min(begun) >= 0
+    assert min(begun) > -0.001  # what is told is rounded
     assert max(begun) <= LATENESS, begun
     assert max(late) <= OVERSHOOT, late
 

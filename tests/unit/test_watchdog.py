@@ -1,5 +1,6 @@
 """The second enforcer: what it closes, what it leaves alone, and what it cannot be thrown off by."""
 
+import http.client
 import http.server
 import json
 import os
@@ -163,13 +164,24 @@ def test_each_window_is_judged_on_its_own(room: Room, eventually: Eventually) ->
     assert [name for name, _ in room.ended] == ["over"]
 
 
-def test_what_could_not_be_ended_is_tried_again(room: Room, eventually: Eventually) -> None:
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        RuntimeError("the daemon answered 500"),
+        ConnectionRefusedError(111, "Connection refused"),
+        http.client.BadStatusLine("nonsense"),
+        json.JSONDecodeError("Expecting value", "", 0),
+        KeyError("Id"),
+    ],
+    ids=lambda trouble: type(trouble).__name__,
+)
+def test_what_could_not_be_ended_is_tried_again(room: Room, eventually: Eventually, trouble: Exception) -> None:
     room.store.save(window())
     room.clock.at = OPENED.plus(61)
-    room.trouble = RuntimeError("the daemon answered 500")
+    room.trouble = trouble
     room.watchdog.round()
     eventually(lambda: room.said)
-    assert room.said == ["could not close web (w1): the daemon answered 500; trying again"]
+    assert room.said == [f"could not close web (w1): {trouble}; trying again"]
     assert not room.store.closed_by_watchdog("w1")
     room.trouble = None
 
@@ -279,6 +291,13 @@ def test_processes_get_their_signal_then_the_kill(start: Start, code: str, grace
     watchdog.end(record_of(child, mark), grace)
     assert child.wait(5) == result
     assert procfs.marked("VX11_WINDOW", mark) == []
+
+
+def test_a_signal_that_is_none_stops_no_end(start: Start) -> None:
+    mark = f"test-wd-{os.getpid()}"
+    child = start(POLITE, mark)
+    watchdog.end(record_of(child, mark) | {"stop_signal": "NOTHING"}, grace=5.0)
+    assert child.wait(5) == 7  # by SIGTERM then
 
 
 def test_a_process_that_took_the_pid_meanwhile_is_left_alone(start: Start) -> None:

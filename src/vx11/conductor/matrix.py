@@ -1,4 +1,4 @@
-"""Reads a matrix and checks all of it before anything starts (spec §5)."""
+"""Reads a matrix and checks all of it before anything starts."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping

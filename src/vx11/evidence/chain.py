@@ -4,6 +4,7 @@ Nanoseconds are text, since numbers above 2^53 break in other readers. A record'
 canonical form without the field `hash`. One writer a chain.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -45,11 +46,16 @@ class Chain:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.count, self.head = _last(path)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.count, self.head = _last(path)
+        except BlockingIOError as error:
+            os.close(self._file)
+            raise EvidenceError(f"another process writes the evidence in {path}; each needs a folder of its own") from error
         except OSError as error:
             raise EvidenceError(f"evidence cannot be written to {path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
+            os.close(self._file)
             raise EvidenceError(f"the evidence in {path} is damaged: {error}; move it away and keep it") from error
 
     def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The endpoint policy: everything is denied that does not stand here (spec §2)."""
+"""The endpoint policy: everything is denied that does not stand here."""
 
 from dataclasses import dataclass
 

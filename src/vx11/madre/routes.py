@@ -1,4 +1,4 @@
-"""The routes of the power API (spec §1). They translate; `windows/` decides.
+"""The routes of the power API. They translate; `windows/` decides.
 
 Calls that wait run in threads: emergencies (close, SOLO_MADRE) and quick answers have places of their own, so that they
 never queue behind opens that wait for readiness.

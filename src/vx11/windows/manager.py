@@ -158,7 +158,7 @@ class Windows:
         slot = self._registry.get(name)
         changed = slot.window.state is not State.CLOSING
         self.record(actor, "close_requested", slot.window.window_id, {"force": force})
-        if force:
+        if force and not changed:
             self._closing.hurry(slot)
         limit = slot.window.grace + CLOSE_MARGIN
         if changed:

@@ -219,3 +219,11 @@ def test_threads_append_to_one_chain(path: Path) -> None:
     chain.close()
     assert verify(path) == (160, [])
     assert {record["subject"] for record in records(path)} == {f"{w}.{n}" for w in range(8) for n in range(20)}
+
+
+def test_a_chain_has_one_writer(tmp_path: Path) -> None:
+    first = Chain(tmp_path / "evidence.jsonl")
+    with pytest.raises(EvidenceError, match="another process writes the evidence"):
+        Chain(tmp_path / "evidence.jsonl")
+    first.close()
+    Chain(tmp_path / "evidence.jsonl").close()
