@@ -24,6 +24,7 @@ def ansible_playbook(tmp_path: Path) -> Playbook:
     environment = os.environ | {
         "ANSIBLE_COLLECTIONS_PATH": str(found.search_path(tmp_path / "collections")),
         "ANSIBLE_HOME": str(tmp_path / "home"),
+        "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
         "ANSIBLE_NOCOLOR": "1",
     }
 

@@ -50,13 +50,13 @@ class FileServices:
         seen = self._signature()
         if seen == self._seen:
             return
-        self._seen = seen
         try:
             self._catalogue, self._allowlist = compose.load(self._paths[0]), allowlist.load(self._paths[1])
             self._broken = None
         except InputError as error:
             log.error("%s", error)
             self._broken = error
+        self._seen = seen
 
     def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:
         """Inode, size and time of change; None for a file that is not there."""
