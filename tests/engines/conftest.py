@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import secrets
+import signal
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -126,10 +128,12 @@ class Bench:
         group = cgroups.of_process(state["Pid"]) if state["Pid"] else None
         return group.members() if group else []
 
-    def leader(self, started: Started) -> int:
-        """The first process of it, as the host numbers it."""
-        pid: int = started.running.pid or self.inspect(started)["State"]["Pid"]
-        return pid
+    def crash(self, started: Started) -> None:
+        """Kills its first process, behind the engine's back."""
+        if self.client:
+            self.client.api.kill(started.running.container)
+        else:
+            os.kill(started.running.pid, signal.SIGKILL)
 
     def inspect(self, started: Started) -> Any:
         """What the daemon says about a container."""

@@ -1,7 +1,6 @@
 """From start to end: what is started carries its stamp, ends when it is told to, and leaves no process behind."""
 
 import json
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -180,7 +179,7 @@ def test_daemons_of_a_crashed_service_end_without_control_groups_too(rootless_be
 
 def _expect_orphans_end(bench: Any) -> None:
     started, family = _family(bench)
-    os.kill(bench.leader(started), signal.SIGKILL)
+    bench.crash(started)
     bench.ends(started)
     bench.remove(started)
     assert [pid for pid, began in family.items() if procfs.is_alive(pid, began)] == []

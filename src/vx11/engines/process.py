@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +29,7 @@ CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
 )
 KILL_TIMEOUT = 5.0
 REAP_TIMEOUT = 1.0
+BIRTH_TIMEOUT = 1.0
 _LIMITS_BY_CONTROLLER = {"cpu": "limits.cpu", "memory": "limits.memory", "pids": "limits.pids"}
 _JOIN = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1" || exit 125; shift; n=$((n-1)); done; exec "$@"'
 
@@ -119,6 +121,7 @@ class ProcessEngine:
             self._drop_group(group)
             raise EngineError(f"{service.name} could not be started: {error}") from error
         started = procfs.start_time(child.pid) or 0
+        _await_marks(child)
         self._reap(child)
         return Running(self.name, stamp.window_id, pid=child.pid, start_time=started, cgroup=group, ports=ports)
 
@@ -328,6 +331,13 @@ class ProcessEngine:
             self._drop_group(name)
         self.remove_volumes(cell)
         _empty(self._temporary)
+
+
+def _await_marks(child: subprocess.Popen[bytes]) -> None:
+    """Popen answers a moment before the kernel has set up the environment (execve(2)), by which others find it."""
+    limit = time.monotonic() + BIRTH_TIMEOUT
+    while child.poll() is None and CELL not in procfs.environment(child.pid) and time.monotonic() < limit:
+        time.sleep(0.001)
 
 
 def _exit_code(child: subprocess.Popen[bytes]) -> int | None:
