@@ -51,10 +51,11 @@ class Bench:
     Args:
         name: which engine.
         folder: a place for bundle, state and data.
+        entry: the helper `make_entry`.
         until: the helper `eventually`.
     """
 
-    def __init__(self, name: EngineName, folder: Path, make_entry: Callable[..., Any], until: Eventually) -> None:
+    def __init__(self, name: EngineName, folder: Path, entry: Callable[..., Any], until: Eventually) -> None:
         self.name = name
         self.cell = f"e-{secrets.token_hex(4)}"
         self.folder = folder
@@ -64,7 +65,7 @@ class Bench:
         self.client = docker.from_env() if name == "docker" else None
         self.engine = self.later_engine()
         self.engine.setup()
-        self._make_entry = make_entry
+        self.entry = entry
         self.until = until
         self._started: list[Started] = []
 
@@ -93,7 +94,7 @@ class Bench:
 
     def run(self, code: str, limits: Limits = NOTHING, **more: Any) -> Started:
         """Starts Python code, or a sample service."""
-        return self.start(self.service(self._make_entry(code, **more)), limits)
+        return self.start(self.service(self.entry(code, **more)), limits)
 
     def lines(self, started: Started, tail: int = 200) -> list[str]:
         """What it wrote until now."""

@@ -78,6 +78,15 @@ def test_a_process_carries_its_stamp_in_its_environment(process_bench: Any) -> N
     assert expected.items() <= process_bench.tells(started).items()
 
 
+def test_a_process_is_found_from_the_moment_it_is_started(process_bench: Any) -> None:
+    service = process_bench.service(process_bench.entry(WAITS))
+    for _ in range(100):
+        started = process_bench.start(service)
+        found = [(item.window_id, item.service) for item in process_bench.engine.inventory(process_bench.cell)]
+        process_bench.remove(started)
+        assert found == [(started.stamp.window_id, "it")]
+
+
 @pytest.mark.docker
 def test_a_container_carries_its_stamp_stays_on_loopback_and_never_restarts(docker_bench: Any) -> None:
     started = docker_bench.run(WAITS, restart="unless-stopped")

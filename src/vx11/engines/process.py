@@ -121,7 +121,7 @@ class ProcessEngine:
             self._drop_group(group)
             raise EngineError(f"{service.name} could not be started: {error}") from error
         started = procfs.start_time(child.pid) or 0
-        _await_marks(child)
+        _await_begin(child)
         self._reap(child)
         return Running(self.name, stamp.window_id, pid=child.pid, start_time=started, cgroup=group, ports=ports)
 
@@ -333,11 +333,20 @@ class ProcessEngine:
         _empty(self._temporary)
 
 
-def _await_marks(child: subprocess.Popen[bytes]) -> None:
-    """Popen answers a moment before the kernel has set up the environment (execve(2)), by which others find it."""
+def _await_begin(child: subprocess.Popen[bytes]) -> None:
+    """Waits until the program itself runs, so that others find it by its marks and in its groups.
+
+    Popen answers before that: the shell has still to join the groups, and while a program is replaced by another
+    (execve(2)) its environment cannot be read.
+    """
     limit = time.monotonic() + BIRTH_TIMEOUT
-    while child.poll() is None and CELL not in procfs.environment(child.pid) and time.monotonic() < limit:
+    while child.poll() is None and not _has_begun(child.pid) and time.monotonic() < limit:
         time.sleep(0.001)
+
+
+def _has_begun(pid: int) -> bool:
+    command = procfs.command(pid)
+    return bool(command) and _JOIN not in command and CELL in procfs.environment(pid)
 
 
 def _exit_code(child: subprocess.Popen[bytes]) -> int | None:

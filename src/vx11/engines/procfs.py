@@ -54,6 +54,15 @@ def pids() -> Iterator[int]:
             yield int(folder.name)
 
 
+def command(pid: int) -> list[str]:
+    """The words a process was started with; empty when there is no such process, or it is a kernel thread."""
+    try:
+        text = (PROC / str(pid) / "cmdline").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.split("\0")[:-1]
+
+
 def environment(pid: int) -> dict[str, str]:
     """The environment a process was started with; empty when it may not be read, or is a kernel thread."""
     pairs = (item.decode(errors="replace").partition("=") for item in _variables(pid))
