@@ -40,6 +40,7 @@ STANDARD_LIBRARY_ALONE = [
     "engines/__init__",
     "engines/procfs",
     "engines/cgroups",
+    "engines/bypass",
 ]
 WEB_AND_DOCKER = {"fastapi", "starlette", "uvicorn", "docker", "httpx", "requests"}
 

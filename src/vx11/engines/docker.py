@@ -241,7 +241,7 @@ class DockerEngine:
         """As the daemon says."""
         container = self._get(running)
         if container is None:
-            return Health(alive=False, gone=True)
+            return Health(alive=False)
         state = container.attrs["State"]
         alive = bool(state["Running"]) and not state["Dead"]
         return Health(alive=alive, exit_code=None if alive else state["ExitCode"])

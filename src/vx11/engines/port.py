@@ -21,6 +21,7 @@ CAPABILITIES = (
     "usage.cpu",
     "usage.memory",
     "usage.io",
+    "usage.network",
     "partition",
 )
 
@@ -49,6 +50,7 @@ class Running:
         window_id: the window that it belongs to.
         container: container id, for engines that have containers.
         pid, start_time: first process and its start in clock ticks since boot (proc(5)); both, because pids are reused.
+            Zero where the engine runs on another machine.
         cgroup: name of its control group below the engine's own, empty without one.
         ports: port of the service → port on 127.0.0.1.
     """
@@ -77,7 +79,6 @@ class Health:
 
     alive: bool
     exit_code: int | None = None
-    gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class Usage:
     Attributes:
         cpu_ns: processor time since the start, in nanoseconds.
         memory, memory_peak: bytes now, and at most since the start.
+        net_rx_bytes, net_tx_bytes: received and sent over the network interfaces of its own, loopback left out.
         source: where the figures were read.
     """
 
@@ -97,15 +99,33 @@ class Usage:
     io_write_ops: int | None = None
     io_read_bytes: int | None = None
     io_write_bytes: int | None = None
+    net_rx_bytes: int | None = None
+    net_tx_bytes: int | None = None
     source: str = ""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Something that carries the mark of a cell."""
+    """Something that carries the mark of a cell.
+
+    Attributes:
+        what: how it is named in messages, such as `container vx11-default-web-0f3a`.
+        generation: of its window, as its stamp says; 0 where the stamp cannot be read.
+        alive: whether it runs; what was made but never started, and what has ended and was not removed, does not.
+    """
 
     window_id: str
     service: str
+    what: str
+    running: Running
+    generation: int = 0
+    alive: bool = True
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Something that the engine runs and that is not the cell's."""
+
     what: str
     running: Running
 
@@ -130,10 +150,13 @@ class Engine(Protocol):
         """Whether it runs."""
 
     def stop(self, running: Running, signal: str, grace: float) -> None:
-        """Asks it to end, kills it after `grace` seconds; returns when nothing of it runs."""
+        """Asks it to end, kills it after `grace` seconds; returns when nothing of it runs.
+
+        An engine that does not answer is passed by where its processes are on this machine.
+        """
 
     def kill(self, running: Running) -> None:
-        """Ends it at once; returns when nothing of it runs."""
+        """Ends it at once; returns when nothing of it runs. Passes by an engine that does not answer, like `stop`."""
 
     def remove(self, running: Running, window_id: str) -> None:
         """Takes away what is left of something that ended."""
@@ -142,7 +165,7 @@ class Engine(Protocol):
         """Runs a program beside the service, in its surroundings; returns its exit code."""
 
     def usage(self, running: Running) -> Usage | None:
-        """What it has used; None when it is gone."""
+        """What it has used; None when it is gone. Cheap: it is asked for each window at each sample."""
 
     def limits(self, running: Running) -> Limits:
         """The limits in force, as the kernel says them."""
@@ -151,10 +174,13 @@ class Engine(Protocol):
         """The last lines that it wrote."""
 
     def inventory(self, cell: str) -> list[Found]:
-        """Everything that runs and carries the mark of the cell."""
+        """Everything that was started, or made to be, and carries the mark of the cell, whether it runs or not."""
 
-    def foreign(self, cell: str) -> list[str]:
-        """What else this engine runs, beyond what the cell's mark covers; empty for a named cell."""
+    def foreign(self, cell: str) -> list[Foreign]:
+        """What else this engine runs, beyond what the cell's mark covers; empty for a named cell.
+
+        The core is not foreign.
+        """
 
     def residue(self, cell: str) -> list[str]:
         """Whatever carries the cell's mark, running or not: containers, networks, volumes, processes, groups."""

@@ -195,7 +195,7 @@ class ProcessEngine:
         if procfs.is_alive(running.pid, running.start_time):
             return Health(alive=True)
         child = self._children.get(running.pid)
-        return Health(alive=False, exit_code=_exit_code(child) if child else None, gone=child is None)
+        return Health(alive=False, exit_code=_exit_code(child) if child else None)
 
     def stop(self, running: Running, signal: str, grace: float) -> None:
         """Signals the first process, waits, then kills what is left of the window."""

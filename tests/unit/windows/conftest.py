@@ -125,7 +125,7 @@ class FakeEngine:
     def health(self, running: Running) -> Health:
         program = self.program(running)
         self._at("health", program)
-        return Health(program.alive, program.exit_code, gone=not program.alive and program.exit_code is None)
+        return Health(program.alive, program.exit_code)
 
     def stop(self, running: Running, signal: str, grace: float) -> None:
         self._at("stop", self.program(running))
