@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def load(path: Path, variables: Mapping[str, str] | None = None) -> Catalogue:
     services: dict[str, Service] = {}
     if isinstance(document, MarkedDict) and isinstance(document.get("services"), MarkedDict):
         services = dict(_services(path, document, problems))
+        problems += _cycles(path, document)
     unset = [_problem(path, document, location, message) for location, message in report.found]
     # What a text with a variable left in it is not, follows from the variable alone.
     places = tuple(f"{yamlfile.dotted(location)}: " for location, _ in report.found)
@@ -164,9 +166,31 @@ def _entry_problems(path: Path, document: MarkedDict, name: str, entry: Entry) -
     if probe and probe.port not in {port.target for port in entry.container_ports()}:
         message = f"port {probe.port} is not among the service's ports or expose"
         yield _problem(path, document, (*at, "x-vx11", "ready"), message)
+    for needed in entry.depends_on:
+        if needed not in document["services"]:
+            yield _problem(path, document, (*at, "depends_on", needed), f"there is no service {needed}")
     for peer in entry.vx11.peers:
         if peer not in document["services"]:
             yield _problem(path, document, (*at, "x-vx11", "peers"), f"there is no service {peer}")
+
+
+def _cycles(path: Path, document: MarkedDict) -> Iterator[Problem]:
+    """Services that need each other, one problem for each cycle; its members are left out to find the next."""
+    entries = {name: raw for name, raw in document["services"].items() if isinstance(raw, dict)}
+    needs = {name: set(raw["depends_on"]) for name, raw in entries.items() if _is_names(raw.get("depends_on"))}
+    while True:
+        try:
+            TopologicalSorter(needs).prepare()
+            return
+        except CycleError as error:
+            around = list(reversed(error.args[1]))
+            message = f"needs itself: {' → '.join(around)}"
+            yield _problem(path, document, ("services", around[0], "depends_on"), message)
+            needs = {name: found for name, found in needs.items() if name not in around}
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list | dict) and all(isinstance(name, str) for name in value)
 
 
 def _mount_problem(path: Path, document: MarkedDict, entry: Entry, mount: Mount) -> str:

@@ -7,6 +7,7 @@ an error, so that nothing is silently ignored.
 import re
 import shlex
 import signal
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -50,6 +51,13 @@ def _scalar(item: Any) -> Any:
     if isinstance(item, bool):
         return "true" if item else "false"
     return str(item) if isinstance(item, int | float) else item
+
+
+def _needs(value: Any) -> Any:
+    """`[db]` and `{db: {condition: service_started}}` mean the same, as in Compose."""
+    if isinstance(value, list):
+        return {str(name): {} for name in value}
+    return value
 
 
 def _hosts(value: Any) -> Any:
@@ -263,6 +271,22 @@ class Vx11(Model):
         return self
 
 
+class Condition(StrEnum):
+    """What has to be true of a service before another one that needs it is started."""
+
+    STARTED = "service_started"
+    HEALTHY = "service_healthy"
+    COMPLETED = "service_completed_successfully"
+
+
+class Need(Model):
+    """One item of `depends_on`; `restart` means nothing here, since nothing is restarted."""
+
+    condition: Condition = Condition.STARTED
+    restart: bool = False
+    required: Literal[True] = True
+
+
 GIVES_AWAY_THE_HOST = ("privileged", "devices", "network_mode", "pid")
 
 
@@ -279,6 +303,7 @@ class Entry(Model):
     expose: tuple[PortNumber, ...] = ()
     volumes: tuple[Mount, ...] = ()
     tmpfs: Listed = ()
+    depends_on: Annotated[dict[str, Need], BeforeValidator(_needs)] = {}
     healthcheck: Healthcheck | None = None
     deploy: Deploy = Deploy()
     cpus: float | None = Field(default=None, gt=0)
@@ -345,6 +370,10 @@ class Entry(Model):
             write_iops=min((item.rate for item in self.blkio_config.device_write_iops), default=None),
             pids=stated.pids or self.pids_limit,
         )
+
+    def neighbours(self) -> tuple[str, ...]:
+        """Services whose addresses it gets: those it needs and its peers, each once."""
+        return tuple(dict.fromkeys((*self.depends_on, *self.vx11.peers)))
 
     def container_ports(self) -> tuple[Port, ...]:
         """All ports, those of `expose` included, each once and in the order of the file."""

@@ -21,7 +21,12 @@ from vx11.yamlfile import dotted, sentence
 
 
 def build(
-    windows: Windows, *, check: Callable[[str], Bearer], rate: Rate | None, registry: CollectorRegistry
+    windows: Windows,
+    *,
+    check: Callable[[str], Bearer],
+    rate: Rate | None,
+    registry: CollectorRegistry,
+    stop_foreign: bool = False,
 ) -> FastAPI:
     """Puts the application together.
 
@@ -30,6 +35,7 @@ def build(
         check: tells whose token it is.
         rate: requests a token; None for no limit.
         registry: where metrics are collected.
+        stop_foreign: whether SOLO_MADRE stops what is foreign when a request does not say.
     """
 
     app = FastAPI(
@@ -40,7 +46,7 @@ def build(
         swagger_ui_oauth2_redirect_url=None,
     )
     registry.register(WindowCollector(windows))
-    app.state.desk = routes.Desk(windows, lambda: generate_latest(registry))
+    app.state.desk = routes.Desk(windows, lambda: generate_latest(registry), stop_foreign=stop_foreign)
     app.include_router(routes.entry)
     app.include_router(routes.api)
     app.add_middleware(Guard, check=check, rate=rate, record=windows.record)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -43,8 +43,22 @@ class WindowCollector(Collector):
         for window in self._windows.windows():
             remaining.add_metric([window.service], window.remaining(now))
         yield remaining
+        yield from self._usage()
         alive = float(self._windows.store.watchdog_is_alive())
         yield GaugeMetricFamily("vx11_watchdog_alive", "Whether a second enforcer is alive", value=alive)
+
+    def _usage(self) -> Iterator[Metric]:
+        """Of what is open, as it was last sampled."""
+        processor = CounterMetricFamily("vx11_window_cpu_seconds", "Processor time since it opened", labels=["service"])
+        memory = GaugeMetricFamily("vx11_window_memory_bytes", "Memory in use", labels=["service"])
+        for window in self._windows.windows():
+            if sample := self._windows.usage(window):
+                processor.add_metric([window.service], sample.usage.cpu_ns / 1e9)
+                memory.add_metric([window.service], sample.usage.memory)
+        yield processor
+        yield memory
+        spent = self._windows.sampler.spent
+        yield CounterMetricFamily("vx11_sampling_cpu_seconds", "Processor time that sampling has cost", value=spent)
 
     def _states(self) -> Iterator[Metric]:
         family = GaugeMetricFamily("vx11_windows", "Windows by state", labels=["state"])

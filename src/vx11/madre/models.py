@@ -1,14 +1,15 @@
 """What requests and answers look like; the source of the OpenAPI description."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vx11.catalogue.limits import Limits
 from vx11.clock import Instant, iso
-from vx11.engines.port import Usage
 from vx11.units import Seconds, Size
-from vx11.windows.window import Window
+from vx11.windows.usage import Sample
+from vx11.windows.window import Window, latest
 
 # Larger numbers are not exact in JSON, so they cannot be recorded (RFC 8785).
 MOST = 2**53 - 1
@@ -112,6 +113,9 @@ class SoloMadre(Request):
     model_config = _example({"dry_run": True})
 
     dry_run: bool = Field(default=False, description="say what would be stopped, stop nothing")
+    foreign: Literal["report", "stop"] | None = Field(
+        default=None, description="what becomes of what is not ours; default: as madre is configured, else report"
+    )
 
 
 class LegacyOpen(BaseModel):
@@ -131,32 +135,47 @@ class LegacyClose(OneWindow):
 
 
 class UsageView(BaseModel):
-    """What a window used. Percent is of one core, the mean since it was ready; sizes are bytes."""
+    """What a window had used when it was last sampled. Percent is of one core: the mean since it was ready, and the most
+    between two samples; sizes are bytes.
+    """
 
+    sampled_at: str
     cpu_s: float
     cpu_percent: float | None
+    cpu_peak_percent: float | None
     memory_bytes: int
     memory_peak_bytes: int
     io_read_bytes: int | None
     io_write_bytes: int | None
     io_read_ops: int | None
     io_write_ops: int | None
+    net_rx_bytes: int | None
+    net_tx_bytes: int | None
     source: str
 
     @classmethod
-    def of(cls, usage: Usage, percent: float | None) -> "UsageView":
+    def of(cls, sample: Sample, percent: float | None) -> "UsageView":
         """From what the engine measured."""
+        usage = sample.usage
         return cls(
+            sampled_at=sample.at.iso(),
             cpu_s=round(usage.cpu_ns / 1e9, 6),
-            cpu_percent=None if percent is None else round(percent, 3),
+            cpu_percent=_rounded(percent),
+            cpu_peak_percent=_rounded(sample.cpu_peak),
             memory_bytes=usage.memory,
             memory_peak_bytes=usage.memory_peak,
             io_read_bytes=usage.io_read_bytes,
             io_write_bytes=usage.io_write_bytes,
             io_read_ops=usage.io_read_ops,
             io_write_ops=usage.io_write_ops,
+            net_rx_bytes=usage.net_rx_bytes,
+            net_tx_bytes=usage.net_tx_bytes,
             source=usage.source,
         )
+
+
+def _rounded(percent: float | None) -> float | None:
+    return None if percent is None else round(percent, 3)
 
 
 class WindowView(BaseModel):
@@ -175,6 +194,9 @@ class WindowView(BaseModel):
     hold: bool = False
     hold_until: str | None = None
     opened_by: str | None = None
+    requested: bool = Field(default=True, description="somebody asked for it; otherwise it is open for others alone")
+    depends_on: list[str] = Field(default=[], description="services that it needs")
+    needed_by: list[str] = Field(default=[], description="services that need it now")
     resources: dict[str, Any] = {}
     not_enforced: list[str] = []
     endpoints: list[str] = []
@@ -186,7 +208,9 @@ class WindowView(BaseModel):
     close_ms: float | None = None
 
     @classmethod
-    def of(cls, window: Window, usage: Usage | None, now: Instant) -> "WindowView":
+    def of(
+        cls, window: Window, sample: Sample | None, now: Instant, needed_by: Sequence[str] = ()
+    ) -> "WindowView":
         """From the window as it is now."""
         done = window.closed
         return cls(
@@ -198,15 +222,18 @@ class WindowView(BaseModel):
             opened_at=window.opened.iso(),
             ready_at=window.ready.iso() if window.ready else None,
             startup_ms=_ms(window.opened, window.ready),
-            expires_at=window.deadline.iso(),
+            expires_at=latest(window.deadline, window.needed_until or window.deadline).iso(),
             remaining_s=0.0 if done else round(window.remaining(now), 3),
             hold=window.hold,
             hold_until=window.hold_until.iso() if window.hold_until else None,
             opened_by=window.opened_by,
+            requested=window.requested,
+            depends_on=list(window.depends_on),
+            needed_by=list(needed_by),
             resources=window.limits.to_json(),
             not_enforced=list(window.not_enforced),
             endpoints=list(window.endpoints),
-            usage=UsageView.of(usage, window.cpu_percent(usage, now)) if usage else None,
+            usage=UsageView.of(sample, window.cpu_percent(sample)) if sample else None,
             closed_at=done.iso() if done else None,
             reason=window.reason.value if window.reason else None,
             detail=window.detail or None,
@@ -237,6 +264,7 @@ class Status(BaseModel):
     solo_madre: bool
     watchdog: bool = Field(description="whether a second enforcer is alive")
     engine: EngineView
+    usage_interval_s: float = Field(description="seconds between two samples of what windows use")
     checked_at: str
     closed: list[WindowView] | None = None
 
@@ -267,7 +295,8 @@ class SoloMadreView(BaseModel):
     core: list[str]
     running: list[Item]
     stopped: list[WindowView]
-    foreign: list[Item]
+    foreign: list[Item] = Field(description="what is not ours and still runs")
+    foreign_stopped: list[Item]
     took_ms: float
 
 

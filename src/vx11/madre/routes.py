@@ -39,9 +39,10 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 class Desk:
     """Where routes find the windows, and threads to ask them in."""
 
-    def __init__(self, windows: Windows, export: Callable[[], bytes]) -> None:
+    def __init__(self, windows: Windows, export: Callable[[], bytes], *, stop_foreign: bool) -> None:
         self.windows = windows
         self.export = export
+        self.stop_foreign = stop_foreign
         self._places: dict[str, CapacityLimiter] = {}
 
     async def ask(self, kind: str, question: Callable[[], Answer]) -> Answer:
@@ -52,7 +53,8 @@ class Desk:
 
     def view(self, window: Window) -> models.WindowView:
         """A window with its usage, as clients see it."""
-        return models.WindowView.of(window, self.windows.usage(window), self.windows.clock.now())
+        windows = self.windows
+        return models.WindowView.of(window, windows.usage(window), windows.clock.now(), windows.needed_by(window))
 
     def views(self, windows: Iterable[Window]) -> list[models.WindowView]:
         """Several of them."""
@@ -139,6 +141,7 @@ async def status(
             solo_madre=proof.solo,
             watchdog=windows.store.watchdog_is_alive(),
             engine=models.EngineView(name=engine.name, why=engine.why, capabilities=sorted(engine.capabilities)),
+            usage_interval_s=windows.sampler.interval,
             checked_at=proof.checked.iso(),
             closed=desk.views(w for w in windows.closed() if service in (None, w.service)) if closed else None,
         )
@@ -163,10 +166,12 @@ async def logs(
 async def enforce_solo_madre(desk: AtDesk, actor: Actor, body: models.SoloMadre | None = None) -> models.SoloMadreView:
     """Closes every window of the cell and proves that only the core runs."""
     dry_run = body.dry_run if body else False
+    stop_foreign = body.foreign == "stop" if body and body.foreign else desk.stop_foreign
 
     def answer() -> models.SoloMadreView:
-        done = solo_madre.enforce(desk.windows, actor, dry_run=dry_run)
+        done = solo_madre.enforce(desk.windows, actor, dry_run=dry_run, stop_foreign=stop_foreign)
         to_stop = len(done.before.windows) + len(done.before.unaccounted)
+        to_stop += len(done.before.foreign) if stop_foreign else 0
         running = [
             models.Item(what=f"window {w.window_id}", window_id=w.window_id, service=w.service)
             for w in done.before.windows
@@ -183,7 +188,8 @@ async def enforce_solo_madre(desk: AtDesk, actor: Actor, body: models.SoloMadre 
             core=CORE + (["watchdog"] if desk.windows.store.watchdog_is_alive() else []),
             running=running,
             stopped=desk.views(done.stopped),
-            foreign=[models.Item(what=what) for what in done.after.foreign],
+            foreign=[models.Item(what=item.what) for item in done.after.foreign],
+            foreign_stopped=[models.Item(what=item.what) for item in done.foreign_stopped],
             took_ms=done.took_ms,
         )
 

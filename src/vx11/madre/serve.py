@@ -68,12 +68,14 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
             store=store,
             evidence=CountedEvidence(chain, registry),
             clock=Clock(),
+            usage_interval=settings.usage_interval,
         )
         application = app.build(
             windows,
             check=lambda token: tokens.check(token, key, cell=settings.cell, require_aud_jti=settings.require_aud_jti),
             rate=settings.rate_limit,
             registry=registry,
+            stop_foreign=settings.foreign == "stop",
         )
         host, port = bound.getsockname()[:2]
         config = uvicorn.Config(

@@ -5,7 +5,7 @@ import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -13,6 +13,8 @@ from vx11 import yamlfile
 from vx11.catalogue.service import Model
 from vx11.engines.select import EngineName
 from vx11.errors import InputError
+from vx11.units import Seconds
+from vx11.windows.sampler import INTERVAL
 
 _RATE = re.compile(r"(\d+)/(s|min|h)(?::(\d+))?")
 _PERIOD = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -79,6 +81,8 @@ class Settings(Model):
     data: Path = Field(default_factory=default_data)
     rate_limit: Annotated[Rate | None, BeforeValidator(Rate.read)] = DEFAULT_RATE
     require_aud_jti: bool = True
+    usage_interval: Seconds = Field(default=INTERVAL, ge=0.1)
+    foreign: Literal["report", "stop"] = "report"
 
     @field_validator("listen")
     @classmethod

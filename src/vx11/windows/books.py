@@ -1,11 +1,13 @@
-"""What is written down about windows: state files and evidence, before anybody is told."""
+"""What is written down about windows, before anybody is told: state files and evidence; then events."""
 
 import contextlib
 import logging
 from typing import Any, Protocol
 
+from vx11.clock import Clock
 from vx11.evidence.chain import EvidenceError
 from vx11.windows.errors import EvidenceUnavailable
+from vx11.windows.events import Events, Kind
 from vx11.windows.store import StateStore
 from vx11.windows.window import Window
 
@@ -24,11 +26,13 @@ class Evidence(Protocol):
 
 
 class Books:
-    """State files and evidence of one cell."""
+    """State files and evidence of one cell, and the events that follow from them."""
 
-    def __init__(self, store: StateStore, evidence: Evidence) -> None:
+    def __init__(self, store: StateStore, evidence: Evidence, clock: Clock) -> None:
         self.store = store
+        self.events = Events()
         self._evidence = evidence
+        self._clock = clock
 
     def record(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
         """Writes evidence; what must not wait for it, such as closing, goes on without, and the log says so."""
@@ -36,6 +40,11 @@ class Books:
             self._evidence.append(actor, action, subject, data)
         except EvidenceError as error:
             log.error("%s", error)
+
+    def happened(self, kind: Kind, window: Window, actor: str = "madre", data: dict[str, Any] | None = None) -> None:
+        """Records what happened to a window, and tells whoever follows."""
+        self.record(actor, kind.value, window.window_id, {"service": window.service, **(data or {})})
+        self.events.publish(kind, window, self._clock.now())
 
     def next_generation(self, service: str) -> int:
         """A number that grows with each window of a service.
@@ -48,18 +57,26 @@ class Books:
         except OSError as error:
             raise _not_opened(service, error) from error
 
-    def birth(self, window: Window, actor: str, ttl: float) -> None:
+    def birth(self, window: Window, actor: str) -> None:
         """Writes a window down before anything of it is started.
 
         Raises:
             EvidenceUnavailable: it cannot be written, so it must not be opened.
         """
-        data = {"service": window.service, "ttl_s": ttl, "hold": window.hold, "limits": window.limits.to_json()}
+        data = {
+            "service": window.service,
+            "ttl_s": window.opened.seconds_until(window.deadline),
+            "hold": window.hold,
+            "limits": window.limits.to_json(),
+            "requested": window.requested,
+            "depends_on": list(window.depends_on),
+        }
         try:
-            self._evidence.append(actor, "opening", window.window_id, data)
+            self._evidence.append(actor, Kind.OPENING.value, window.window_id, data)
             self.store.save(window)
         except (EvidenceError, OSError) as error:
             raise _not_opened(window.service, error) from error
+        self.events.publish(Kind.OPENING, window, self._clock.now())
 
     def save(self, window: Window) -> None:
         """Writes a window's state.
@@ -82,19 +99,16 @@ class Books:
     def opened(self, window: Window) -> None:
         """A window is open."""
         self.save(window)
-        self.record(
-            "madre", "opened", window.window_id, {"service": window.service, "endpoints": list(window.endpoints)}
-        )
+        self.happened(Kind.OPENED, window, data={"endpoints": list(window.endpoints)})
 
     def closed(self, window: Window) -> None:
         """A window is closed: evidence keeps it, its state file goes."""
         data = {
-            "service": window.service,
             "reason": window.reason,
             "detail": window.detail,
             "open_s": round(window.open_seconds(window.closed or window.opened), 3),
         }
-        self.record("madre", "closed", window.window_id, data)
+        self.happened(Kind.CLOSED, window, data=data)
         with contextlib.suppress(OSError):
             self.store.delete(window.window_id)
 

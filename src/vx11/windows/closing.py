@@ -1,30 +1,59 @@
-"""Closes windows: by the stop signal and grace, or at once; counted closed only when the engine says so."""
+"""Closes windows: by the stop signal and grace, or at once; counted closed only when the engine says so.
+
+What needs a window is closed before it, and what it needed after it, unless somebody else needs or wants that.
+"""
 
 import contextlib
 import logging
+from concurrent import futures
+from concurrent.futures import Executor
 from dataclasses import replace
 
 from vx11.clock import Clock
-from vx11.engines.port import Engine, EngineError, Found, Running, Usage, mark_of
+from vx11.engines.port import Engine, EngineError, Found, Running, mark_of
 from vx11.windows.books import Books
+from vx11.windows.dependencies import Dependencies
+from vx11.windows.events import Kind
 from vx11.windows.registry import Registry
+from vx11.windows.sampler import Sampler
 from vx11.windows.slot import SETTLED, Slot
+from vx11.windows.usage import Sample
 from vx11.windows.window import Reason, State, Window
 
 log = logging.getLogger(__name__)
 LOG_TAIL = 2000
 WAIT_LIMIT = 20.0
 RETRY_FIRST, RETRY_MAX, DOUBLINGS = 1.0, 60.0, 10
+# Somebody, or time, ended it: then what needs it ends first. What broke by itself leaves the others to their own health.
+_WITH_DEPENDENTS = (Reason.EXPIRED, Reason.REQUESTED, Reason.FORCED, Reason.SOLO_MADRE)
+_PASSED_ON = (*_WITH_DEPENDENTS, Reason.OPEN_FAILED)
 
 
 class Closing:
-    """Ends windows on an engine."""
+    """Ends windows on an engine.
 
-    def __init__(self, engine: Engine, books: Books, registry: Registry, clock: Clock) -> None:
+    Args:
+        pool: threads to close several windows side by side.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        books: Books,
+        registry: Registry,
+        clock: Clock,
+        dependencies: Dependencies,
+        sampler: Sampler,
+        pool: Executor,
+    ) -> None:
         self._engine = engine
         self._books = books
         self._registry = registry
         self._clock = clock
+        self._dependencies = dependencies
+        self._sampler = sampler
+        self._pool = pool
 
     def end(self, slot: Slot, reason: Reason, actor: str, *, kill: bool = False, detail: str = "") -> Window:
         """Closes a window and waits until it is closed or stuck; joins a close that is under way already.
@@ -34,22 +63,48 @@ class Closing:
         """
         if slot.abandon(reason):
             self.hurry(slot)
+            self.release(slot.window, reason, actor)
             return slot.wait(SETTLED, WAIT_LIMIT)
         return self.take_back(slot, reason, actor, kill=kill, detail=detail)
 
     def take_back(self, slot: Slot, reason: Reason, actor: str, *, kill: bool = True, detail: str = "") -> Window:
         """Closes a window whatever its state; for those who open it, or found it half open."""
-        if not slot.claim_closing(self._books.save_quietly, self._clock.now(), reason):
-            return slot.wait(SETTLED, slot.window.grace + WAIT_LIMIT)
+        now = self._clock.now()
+        close_by = now.plus(slot.window.grace + self._dependencies.grace_before(slot.window))
+
+        def begin(window: Window) -> None:
+            self._books.save_quietly(window)
+            self._books.happened(Kind.CLOSING, window, actor, {"reason": window.reason})
+
+        if not slot.claim_closing(begin, now, close_by, reason):
+            return slot.wait(SETTLED, max(0.0, now.seconds_until(slot.window.close_by or now)) + WAIT_LIMIT)
         window = slot.window
-        self._books.record(actor, "closing", window.window_id, {"service": window.service, "reason": window.reason})
-        usage = self.usage(window)
+        kill = kill or reason is Reason.FORCED
+        if reason in _WITH_DEPENDENTS:
+            first = self._dependencies.dependents(window.service)
+            self._end_all(first, reason, actor, kill=kill, detail=f"it needs {window.service}, which closes")
+        sample = self._sampler.take(slot)
         try:
             if window.running:
-                self._stop(window, window.running, kill=kill or reason is Reason.FORCED)
+                self._stop(window, window.running, kill=kill)
         except EngineError as error:
             return self._stuck(slot, str(error))
-        return self._finish(slot, usage, detail)
+        return self._finish(slot, sample, actor, detail)
+
+    def release(self, window: Window, reason: Reason, actor: str) -> None:
+        """Closes what a window needed, where nobody else needs it or asked for it.
+
+        Its reason is that of the window, unless that broke: then its time is over, since nothing needs it any more.
+        """
+        needless = self._dependencies.settle(window)
+        reason = reason if reason in _PASSED_ON else Reason.EXPIRED
+        self._end_all(needless, reason, actor, kill=False, detail=f"{window.service}, which needed it, has closed")
+
+    def _end_all(self, slots: list[Slot], reason: Reason, actor: str, *, kill: bool, detail: str) -> None:
+        """Closes several side by side; goes on after their graces, whether they could be closed or not."""
+        ending = [self._pool.submit(self.end, slot, reason, actor, kill=kill, detail=detail) for slot in slots]
+        limit = max((slot.window.grace + self._dependencies.grace_before(slot.window) for slot in slots), default=0.0)
+        futures.wait(ending, limit + WAIT_LIMIT)
 
     def hurry(self, slot: Slot) -> None:
         """Kills what a window runs; whoever opens or closes it then goes on."""
@@ -58,22 +113,16 @@ class Closing:
             with contextlib.suppress(EngineError):  # whoever closes it sees the same error and retries
                 self._engine.kill(running)
 
-    def usage(self, window: Window) -> Usage | None:
-        """What a window has used until now, or had when it closed; None where it cannot be measured."""
-        if window.usage or not window.running:
-            return window.usage
-        with contextlib.suppress(EngineError):
-            return self._engine.usage(window.running)
-        return None
-
     def end_orphan(self, found: Found) -> None:
-        """Ends something that carries the cell's mark but has no record."""
-        self._books.record("madre", "orphan", found.window_id, {"service": found.service, "what": found.what})
+        """Ends something that carries the cell's mark and belongs to no window that is open."""
+        about = {"service": found.service, "what": found.what, "generation": found.generation, "ran": found.alive}
+        self._books.record("madre", "orphan", found.window_id, about)
         try:
-            self._engine.kill(found.running)
+            if found.alive:
+                self._engine.kill(found.running)
             self._engine.remove(found.running, found.window_id)
         except EngineError as error:
-            log.error("%s without a record could not be ended: %s", mark_of(found.running), error)
+            log.error("%s, which belongs to no window, could not be ended: %s", mark_of(found.running), error)
 
     def _stop(self, window: Window, running: Running, *, kill: bool) -> None:
         if kill:
@@ -82,23 +131,29 @@ class Closing:
             self._engine.stop(running, window.stop_signal, window.grace)
         with contextlib.suppress(EngineError):
             self._engine.logs(running, window.window_id, LOG_TAIL)  # the engine keeps what it cannot read later
-        self._engine.remove(running, window.window_id)
+        try:
+            self._engine.remove(running, window.window_id)
+        except EngineError as error:  # it has ended; what is left of it is found at the next look
+            log.warning("%s has ended, and is not removed yet: %s", mark_of(running), error)
 
     def _stuck(self, slot: Slot, why: str) -> Window:
         attempts = slot.window.close_attempts + 1
         pause = min(RETRY_MAX, RETRY_FIRST * 2.0 ** min(attempts - 1, DOUBLINGS))
         slot.next_try = self._clock.now().plus(pause)
         log.error("the window %s could not be closed: %s", slot.window.window_id, why)
-        data = {"why": why, "attempts": attempts, "retry_in_s": pause}
-        self._books.record("madre", "stuck", slot.window.window_id, data)
-        stuck = replace(slot.window, state=State.STUCK, close_attempts=attempts, detail=why)
-        return slot.set(stuck, self._books.save_quietly)
 
-    def _finish(self, slot: Slot, usage: Usage | None, detail: str) -> Window:
+        def tell(window: Window) -> None:
+            self._books.save_quietly(window)
+            self._books.happened(Kind.STUCK, window, data={"why": why, "attempts": attempts, "retry_in_s": pause})
+
+        return slot.set(replace(slot.window, state=State.STUCK, close_attempts=attempts, detail=why), tell)
+
+    def _finish(self, slot: Slot, sample: Sample | None, actor: str, detail: str) -> Window:
         known, closing, now = detail or slot.window.detail, slot.window.closing, self._clock.now()
         if earlier := self._books.store.closed_by_watchdog_at(slot.window.window_id):
             closing = now = earlier
-        window = replace(slot.window, state=State.CLOSED, closing=closing, closed=now, usage=usage, detail=known)
+        window = replace(slot.window, state=State.CLOSED, closing=closing, closed=now, usage=sample, detail=known)
         slot.set(window, self._books.closed, then=lambda: self._registry.retire(slot))
         self._books.store.keep_logs(self._registry.known())
+        self.release(window, window.reason or Reason.REQUESTED, actor)
         return window

@@ -1,32 +1,38 @@
-"""What happens to windows by itself: they close at their deadline, and when what they run has ended.
+"""What happens to windows by itself: they close at their deadline, and what runs is compared with what should.
 
-One thread sleeps until the next deadline, one looks each second whether what should run still runs. The closing itself
-is done by a pool, so that one slow close delays no other.
+One thread sleeps until the next deadline; one compares, each second, what the engine runs with what is on record. The
+closing itself is done by a pool, so that one slow close delays no other.
 """
 
-import functools
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import replace
 from typing import TypeVar
 
-from vx11.clock import Clock
-from vx11.engines.port import Engine, EngineError, Found, Health
+from vx11.clock import Clock, Instant
+from vx11.engines.port import Engine, EngineError, Found
 from vx11.windows.books import Books
 from vx11.windows.closing import Closing
+from vx11.windows.dependencies import Dependencies
+from vx11.windows.events import Kind
 from vx11.windows.registry import Registry
 from vx11.windows.slot import Slot
 from vx11.windows.window import Reason, State, Window
 
 log = logging.getLogger(__name__)
 TICK = 1.0
+# With no window open there is less to see: only what an earlier madre began to start may still appear.
+IDLE_TICKS = 5
+# What carries our mark and has no window may be about to be recorded, or removed, by somebody who is just doing so.
+ORPHAN_GRACE = 2.0
+WARNING, WARNING_SHARE = 30.0, 0.2
 T = TypeVar("T")
 
 
 class Enforcer:
-    """Closes what is overdue, gone or stuck."""
+    """Closes what is overdue, gone or stuck, and what should not be there at all."""
 
     def __init__(
         self,
@@ -37,7 +43,8 @@ class Enforcer:
         registry: Registry,
         clock: Clock,
         closing: Closing,
-        pool: ThreadPoolExecutor,
+        dependencies: Dependencies,
+        pool: Executor,
         stopping: threading.Event,
     ) -> None:
         self._cell = cell
@@ -46,16 +53,19 @@ class Enforcer:
         self._registry = registry
         self._clock = clock
         self._closing = closing
+        self._dependencies = dependencies
         self._pool = pool
         self._stopping = stopping
+        self._orphans: dict[str, Instant] = {}
+        self._ending: set[str] = set()
+        self._away = False
         self._threads = [
             threading.Thread(target=self._watch_deadlines, name="deadlines", daemon=True),
-            threading.Thread(target=self._watch_health, name="health", daemon=True),
+            threading.Thread(target=self._watch_engine, name="reconcile", daemon=True),
         ]
 
     def start(self) -> None:
-        """Takes over what an earlier madre left, then begins."""
-        self._take_over()
+        """Begins to enforce; `take_over` comes first."""
         for thread in self._threads:
             thread.start()
 
@@ -69,20 +79,48 @@ class Enforcer:
         """Sleeps no longer than a tick: suspend stops the sleep, but not BOOTTIME."""
         while not self._stopping.is_set():
             with self._registry.deadlines:
-                self._registry.deadlines.wait(self._safely(self._until_next, TICK))
+                self._registry.deadlines.wait(self._safely(self.look_at_deadlines, TICK))
 
-    def _until_next(self) -> float:
-        """Ends what is due; answers the seconds until the next deadline."""
+    def _watch_engine(self) -> None:
+        idle = 0
+        while not self._stopping.wait(TICK):
+            idle = 0 if self._registry.slots() or self._orphans else idle + 1
+            if idle % IDLE_TICKS == 0:
+                self._safely(self.reconcile, None)
+
+    @staticmethod
+    def _safely(work: Callable[[], T], otherwise: T) -> T:
+        """Whatever goes wrong in one round, there is a next one: these threads must not end."""
+        try:
+            return work()
+        except Exception:
+            log.exception("a round of the enforcer failed")
+        return otherwise
+
+    def look_at_deadlines(self) -> float:
+        """Ends what is due, warns of what soon will be; answers the seconds until it has to look again."""
         now = self._clock.now()
         pause = TICK
         for slot in self._registry.slots():
-            if slot.window.state not in (State.OPENING, State.OPEN) or slot.give_up:
+            if not slot.wanted:
                 continue
             if slot.window.is_due(now):
                 self._pool.submit(self._expire, slot)
             else:
-                pause = min(pause, slot.window.remaining(now))
+                pause = min(pause, slot.window.remaining(now), self._warn(slot, now))
         return pause
+
+    def _warn(self, slot: Slot, now: Instant) -> float:
+        """Tells once that an end is near, each time that it has moved; answers the seconds until it has to."""
+        window, due = slot.window, slot.window.due()
+        before = min(WARNING, WARNING_SHARE * window.opened.seconds_until(due))
+        left = window.remaining(now) - before
+        if slot.warned == due or window.state is not State.OPEN or not window.requested:
+            return TICK
+        if left <= 0:
+            slot.warned = due
+            self._books.happened(Kind.WARNING, window, data={"remaining_s": round(window.remaining(now), 3)})
+        return max(left, 0.0) or TICK
 
     def _expire(self, slot: Slot) -> None:
         """The deadline is looked at again: it may have been extended or held in between."""
@@ -90,54 +128,107 @@ class Enforcer:
             by_watchdog = self._books.store.closed_by_watchdog(slot.window.window_id)
             self._closing.end(slot, Reason.WATCHDOG if by_watchdog else Reason.EXPIRED, "madre")
 
-    def _watch_health(self) -> None:
-        while not self._stopping.wait(TICK):
-            self._safely(self._books.store.shorten_logs, None)
-            for slot in self._registry.slots():
-                self._safely(functools.partial(self._look_after, slot), None)
-
-    @staticmethod
-    def _safely(work: Callable[[], T], otherwise: T) -> T:
-        """Whatever goes wrong in one round, there is a next one: these threads must not end."""
+    def reconcile(self) -> None:
+        """Compares what the engine has with what is on record. An engine that does not answer proves nothing."""
+        self._books.store.shorten_logs()
+        open_before = [slot for slot in self._registry.slots() if slot.window.state is State.OPEN]
         try:
-            return work()
+            found = self._engine.inventory(self._cell)
         except EngineError as error:
-            log.warning("%s", error)
-        except Exception:
-            log.exception("a round of the enforcer failed")
-        return otherwise
+            self._say_away(error)
+            self._retry_stuck()
+            return
+        back, self._away = self._away, False
+        self._retry_stuck(at_once=back)
+        self._end_orphans(found)
+        alive = {item.window_id for item in found if item.alive}
+        for slot in open_before:
+            if slot.window.window_id not in alive:
+                self._look_after(slot)
+
+    def _say_away(self, error: EngineError) -> None:
+        if not self._away:  # told once, not at every look
+            log.error("%s; windows are closed by their processes until it answers", error)
+            self._books.record("madre", "engine_away", self._cell, {"why": str(error)})
+        self._away = True
+
+    def _retry_stuck(self, *, at_once: bool = False) -> None:
+        for slot in self._registry.slots():
+            due = slot.next_try and (at_once or self._clock.now().seconds_until(slot.next_try) <= 0)
+            if slot.window.state is State.STUCK and due:
+                slot.next_try = None
+                self._pool.submit(self._closing.take_back, slot, slot.window.reason or Reason.REQUESTED, "madre")
+
+    def _end_orphans(self, found: list[Found]) -> None:
+        now, seen = self._clock.now(), {}
+        for item in found:
+            if self._is_orphan(item):
+                key = f"{item.window_id} {item.running.container or item.running.pid}"
+                seen[key] = self._orphans.get(key, now)
+                if seen[key].seconds_until(now) >= ORPHAN_GRACE and key not in self._ending:
+                    seen[key] = now
+                    self._ending.add(key)
+                    self._pool.submit(self._end_orphan, key, item)
+        self._orphans = seen
+
+    def _end_orphan(self, key: str, item: Found) -> None:
+        try:
+            self._closing.end_orphan(item)
+        finally:
+            self._ending.discard(key)
+
+    def _is_orphan(self, item: Found) -> bool:
+        """Whether it belongs to no window: by id and generation, and as what runs in it, never by name."""
+        slot = self._registry.by_id(item.window_id)
+        if slot is None:
+            return True
+        known = slot.window.running
+        other = known is not None and known.container != item.running.container
+        return other or item.generation not in (0, slot.window.generation)
 
     def _look_after(self, slot: Slot) -> None:
+        """Closes a window whose service has ended by itself."""
         window = slot.window
-        if window.state is State.STUCK and slot.next_try and self._clock.now().seconds_until(slot.next_try) <= 0:
-            slot.next_try = None
-            self._pool.submit(self._closing.take_back, slot, window.reason or Reason.REQUESTED, "madre")
-        elif window.state is State.OPEN and window.running:
+        if window.state is not State.OPEN or window.running is None:
+            return
+        try:
             health = self._engine.health(window.running)
-            if not health.alive:
-                reason, actor, detail = self._why_ended(window, health)
-                self._pool.submit(self._closing.end, slot, reason, actor, detail=detail)
+        except EngineError as error:
+            log.warning("%s", error)
+            return
+        if not health.alive:
+            reason, actor, detail = self._why_ended(window, health.exit_code)
+            self._pool.submit(self._closing.end, slot, reason, actor, detail=detail)
 
-    def _why_ended(self, window: Window, health: Health) -> tuple[Reason, str, str]:
+    def _why_ended(self, window: Window, exit_code: int | None) -> tuple[Reason, str, str]:
         if self._books.store.closed_by_watchdog(window.window_id):
             return Reason.WATCHDOG, "watchdog", ""
-        if health.exit_code is None:
+        if exit_code is None:
             return Reason.LOST, "madre", "what ran is gone"
-        return Reason.CRASHED, "madre", f"it ended by itself with exit code {health.exit_code}"
+        if exit_code == 0 and self._dependencies.complete(window.service):
+            return Reason.COMPLETED, "madre", "it ran to its end"
+        return Reason.CRASHED, "madre", f"it ended by itself with exit code {exit_code}"
 
-    def _take_over(self) -> None:
-        """Compares the records of an earlier madre with what runs; ends what cannot be accounted for."""
+    def take_over(self) -> None:
+        """Goes on with the windows of an earlier madre; ends what cannot be accounted for.
+
+        Raises:
+            EngineError: the engine does not answer.
+        """
         windows, broken = self._books.store.load_all()
-        for sentence in broken:
+        for window_id, sentence in broken.items():
             log.error("%s", sentence)
-            self._books.record("madre", "state_unreadable", self._cell, {"why": sentence})
-        running = self._engine.inventory(self._cell)
-        by_id = {found.window_id: found for found in running}
-        known = {window.window_id for window in windows}
+            self._books.record("madre", "closed", window_id, {"reason": Reason.LOST, "detail": sentence})
+        found = self._engine.inventory(self._cell)
+        by_id = {item.window_id: item for item in found}
         for window in windows:
             self._adopt(window, by_id.get(window.window_id))
-        for orphan in (found for found in running if found.window_id not in known):
-            self._closing.end_orphan(orphan)
+        for item in found:
+            if self._is_orphan(item):
+                self._closing.end_orphan(item)
+        for slot in self._dependencies.needless():
+            detail = "nothing needs it any more"
+            self._pool.submit(self._closing.end, slot, Reason.EXPIRED, "madre", detail=detail)
 
     def _adopt(self, window: Window, found: Found | None) -> None:
         slot = Slot(replace(window, running=window.running or (found.running if found else None)))

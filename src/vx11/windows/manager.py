@@ -10,19 +10,23 @@ from typing import Any
 from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
 from vx11.clock import Clock
-from vx11.engines.port import Engine, Found, Usage
+from vx11.engines.port import Engine, Found
 from vx11.windows.books import Books, Evidence
 from vx11.windows.closing import Closing
+from vx11.windows.dependencies import Dependencies
 from vx11.windows.enforcer import Enforcer
-from vx11.windows.errors import NoWindow, WindowError, WindowStuck
+from vx11.windows.errors import NoWindow, WindowStuck
+from vx11.windows.events import Kind
 from vx11.windows.opening import Opening, OpenRequest, Services, reused, ttl_of
 from vx11.windows.registry import Registry
+from vx11.windows.sampler import INTERVAL, Sampler
 from vx11.windows.slot import BEGUN, ENDED, SETTLED, Slot
 from vx11.windows.store import StateStore
+from vx11.windows.usage import Sample
 from vx11.windows.window import Reason, State, Window
 
-# One closer a window at most: nothing that closes ever waits for a thread.
-CLOSERS, OPENERS = 1024, 128
+# One closer and one opener a window at most: nothing that closes or opens ever waits for a thread.
+CLOSERS, OPENERS = 1024, 1024
 CLOSE_MARGIN = 25.0
 BEGIN_LIMIT = 1.0
 
@@ -46,6 +50,11 @@ class Windows:
         evidence: the chain of this cell.
         clock: time.
         profile: limits that apply, best effort, where nobody states any.
+        usage_interval: seconds between two samples of what a window uses.
+
+    Attributes:
+        events: what happens to windows, for whoever follows it.
+        sampler: what samples their usage.
     """
 
     def __init__(
@@ -58,18 +67,32 @@ class Windows:
         evidence: Evidence,
         clock: Clock,
         profile: Limits | None = None,
+        usage_interval: float = INTERVAL,
     ) -> None:
         self.cell = cell
         self.engine = engine
         self.clock = clock
         self.store = store
-        self._books = Books(store, evidence)
+        self._books = Books(store, evidence, clock)
+        self.events = self._books.events
         self._registry = Registry()
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(CLOSERS, thread_name_prefix="close")
         # Opens that nobody waits for have threads of their own, so that no close ever waits behind them.
         self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="open")
-        self._closing = Closing(engine, self._books, self._registry, clock)
+        self._dependencies = Dependencies(self._registry, self._books)
+        self.sampler = Sampler(
+            engine=engine, registry=self._registry, clock=clock, interval=usage_interval, stopping=self._stopping
+        )
+        self._closing = Closing(
+            engine=engine,
+            books=self._books,
+            registry=self._registry,
+            clock=clock,
+            dependencies=self._dependencies,
+            sampler=self.sampler,
+            pool=self._pool,
+        )
         self._opening = Opening(
             cell=cell,
             services=services,
@@ -78,6 +101,9 @@ class Windows:
             registry=self._registry,
             clock=clock,
             closing=self._closing,
+            dependencies=self._dependencies,
+            sampler=self.sampler,
+            pool=self._openers,
             profile=profile or Limits(),
             stopping=self._stopping,
         )
@@ -88,6 +114,7 @@ class Windows:
             registry=self._registry,
             clock=clock,
             closing=self._closing,
+            dependencies=self._dependencies,
             pool=self._pool,
             stopping=self._stopping,
         )
@@ -96,12 +123,15 @@ class Windows:
         """Takes over what an earlier madre of this cell left, then begins to enforce deadlines."""
         self.record("madre", "started", self.cell, {"engine": self.engine.name, "why": self.engine.why})
         self.engine.setup()
+        self._enforcer.take_over()
         self._enforcer.start()
+        self.sampler.start()
 
     def stop(self) -> None:
         """Ends the threads. Windows stay as they are: the watchdog, or the next madre, goes on with them."""
         self._stopping.set()
         self._enforcer.join()
+        self.sampler.join()
         self._openers.shutdown(wait=True)
         self._pool.shutdown(wait=True)
         self.record("madre", "stopped", self.cell)
@@ -131,22 +161,18 @@ class Windows:
                     return self._reuse(slot, ttl, request, actor)
         if request.wait:
             return Outcome(self._opening.bring_up(slot, service), changed=True)
-        self._openers.submit(self._bring_up_unwatched, slot, service)
+        self._openers.submit(self._opening.bring_up_unwatched, slot, service)
         return Outcome(slot.window, changed=True)
-
-    def _bring_up_unwatched(self, slot: Slot, service: Service) -> None:
-        with contextlib.suppress(WindowError):  # stands in the evidence; nobody waits for this answer
-            self._opening.bring_up(slot, service)
 
     def _reuse(self, slot: Slot, ttl: float, request: OpenRequest, actor: str) -> Outcome:
         if request.dry_run:
             after = reused(slot.window, request, ttl, self.clock.now())
             return Outcome(after, changed=after != slot.window)
         window, changed = slot.change(
-            lambda now: reused(_expect_open(now), request, ttl, self.clock.now()), self._books.save
+            lambda now: reused(_expect_open(now), request, ttl, self.clock.now()), self._dependencies.save
         )
         if changed:
-            self._deadline_moved(window, actor, "extended", {"ttl_s": ttl})
+            self._deadline_moved(Kind.EXTENDED, window, actor, {"ttl_s": ttl})
         return Outcome(window, changed)
 
     def close(self, name: str, *, force: bool, wait: bool, actor: str) -> Outcome:
@@ -160,7 +186,7 @@ class Windows:
         self.record(actor, "close_requested", slot.window.window_id, {"force": force})
         if force and not changed:
             self._closing.hurry(slot)
-        limit = slot.window.grace + CLOSE_MARGIN
+        limit = self.grace_of(slot.window) + CLOSE_MARGIN
         if changed:
             reason = Reason.FORCED if force else Reason.REQUESTED
             closing = self._pool.submit(self._closing.end, slot, reason, actor, kill=force)
@@ -188,10 +214,11 @@ class Windows:
             NoWindow: nothing is open by that name.
         """
         slot = self._registry.get(name)
-        window, changed = slot.change(lambda now: _expect_open(now).held(on, self.clock.now()), self._books.save)
+        window, changed = slot.change(lambda now: _expect_open(now).held(on, self.clock.now()), self._dependencies.save)
         if not changed:
             return Outcome(window, changed=False)
-        self._deadline_moved(window, actor, "held" if on else "released", {"hold": on})
+        self._dependencies.settle(window)
+        self._deadline_moved(Kind.HELD if on else Kind.RELEASED, window, actor, {"hold": on})
         if wait and window.is_due(self.clock.now()):
             window = slot.wait(ENDED, window.grace + CLOSE_MARGIN)
         return Outcome(window, changed=True)
@@ -204,13 +231,15 @@ class Windows:
             TtlTooLong: its whole life would be longer than its service allows.
         """
         slot = self._registry.get(name)
-        window, changed = slot.change(lambda now: _expect_open(now).extended(ttl, self.clock.now()), self._books.save)
+        window, changed = slot.change(
+            lambda now: _expect_open(now).extended(ttl, self.clock.now()), self._dependencies.save
+        )
         if changed:
-            self._deadline_moved(window, actor, "extended", {"ttl_s": ttl})
+            self._deadline_moved(Kind.EXTENDED, window, actor, {"ttl_s": ttl})
         return Outcome(window, changed)
 
-    def _deadline_moved(self, window: Window, actor: str, action: str, data: dict[str, Any]) -> None:
-        self.record(actor, action, window.window_id, data | {"service": window.service})
+    def _deadline_moved(self, kind: Kind, window: Window, actor: str, data: dict[str, Any]) -> None:
+        self._books.happened(kind, window, actor, data)
         self._registry.deadline_changed()
 
     def windows(self) -> list[Window]:
@@ -229,9 +258,18 @@ class Windows:
         """
         return self._registry.find(name)
 
-    def usage(self, window: Window) -> Usage | None:
-        """What a window has used until now, or had when it closed; None where it cannot be measured."""
-        return self._closing.usage(window)
+    def usage(self, window: Window) -> Sample | None:
+        """What a window had used at the last sample, or when it closed; None where it cannot be measured."""
+        slot = self._registry.by_id(window.window_id)
+        return window.usage or (slot.sample if slot else None)
+
+    def grace_of(self, window: Window) -> float:
+        """Seconds that its close may take, with the grace of what has to close before it."""
+        return window.grace + self._dependencies.grace_before(window)
+
+    def needed_by(self, window: Window) -> list[str]:
+        """The services that need a window now."""
+        return [slot.window.service for slot in self._dependencies.dependents(window.service)]
 
     def logs(self, window: Window, tail: int) -> list[str]:
         """The last lines of a window's service.

@@ -1,27 +1,36 @@
-"""Opens windows: deadline written first, limits read back, readiness measured; failure takes everything back."""
+"""Opens windows: deadline written first, limits read back, readiness measured; failure takes everything back.
+
+What a service needs is opened before it, each in a window of its own that several others may share.
+"""
 
 import contextlib
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from resource import getpagesize
 from typing import Protocol
 
 from vx11.catalogue.allowlist import NotAllowed
 from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
+from vx11.catalogue.service import Condition
 from vx11.clock import Clock, Instant
 from vx11.engines import ready
 from vx11.engines.port import Engine, EngineError, Running, Stamp
 from vx11.units import show_duration
 from vx11.windows.books import Books
 from vx11.windows.closing import Closing
-from vx11.windows.errors import LimitsDiffer, LimitsNotApplied, OpenFailed, ServiceNotAllowed, TtlTooLong, WindowError
+from vx11.windows.dependencies import Dependencies
+from vx11.windows.errors import LimitsDiffer, LimitsNotApplied, OpenFailed, ServiceNotAllowed, TtlTooLong, WindowError, WindowStuck
 from vx11.windows.registry import Registry
-from vx11.windows.slot import Slot
+from vx11.windows.sampler import Sampler
+from vx11.windows.slot import ENDED, Slot
 from vx11.windows.window import Reason, State, Window
 
+LOOK_AGAIN = 0.1
 PROBE_FAST, PROBE_SLOW, FAST_FOR = 0.025, 0.1, 1.0
 _CLAIMS = {
     "cpu": "limits.cpu",
@@ -68,6 +77,7 @@ class Opening:
     """Starts windows on an engine.
 
     Args:
+        pool: threads for opens that nobody waits for.
         profile: limits that apply, best effort, where nobody states any.
         stopping: set when madre ends; an open in progress is then taken back.
     """
@@ -82,6 +92,9 @@ class Opening:
         registry: Registry,
         clock: Clock,
         closing: Closing,
+        dependencies: Dependencies,
+        sampler: Sampler,
+        pool: Executor,
         profile: Limits,
         stopping: threading.Event,
     ) -> None:
@@ -92,23 +105,33 @@ class Opening:
         self._registry = registry
         self._clock = clock
         self._closing = closing
+        self._dependencies = dependencies
+        self._sampler = sampler
+        self._pool = pool
         self._profile = profile
         self._stopping = stopping
 
     def allowed(self, name: str, actor: str) -> Service:
-        """The service, if it and the peers whose addresses it gets may be opened.
+        """The service, if it and those whose addresses it gets may be opened, and all that it needs.
 
         Raises:
             ServiceUnknown, ServiceNotAllowed.
         """
         try:
             service = self._services.get(name)
-            for peer in service.entry.vx11.peers:
-                self._services.get(peer)
+            for other in self._closure(service):
+                for neighbour in other.entry.neighbours():
+                    self._services.get(neighbour)
         except NotAllowed as error:
             self._books.record(actor, "open_refused", name, {"code": ServiceNotAllowed.code, "why": str(error)})
             raise ServiceNotAllowed(str(error)) from error
         return service
+
+    def _closure(self, service: Service) -> Iterator[Service]:
+        """The service and whatever it needs, directly or not; the catalogue has no cycles."""
+        yield service
+        for name in service.entry.depends_on:
+            yield from self._closure(self._services.get(name))
 
     def expect_possible(self, service: Service, request: OpenRequest) -> None:
         """Does nothing when the engine can enforce what is stated.
@@ -116,8 +139,10 @@ class Opening:
         Raises:
             LimitsNotApplied: it cannot.
         """
-        strict = request.limits.over(service.entry.limits())
-        self._supported(strict, strict)
+        for one in self._closure(service):
+            stated = request.limits if one is service else Limits()
+            strict = stated.over(one.entry.limits())
+            self._supported(strict, strict)
 
     def birth(self, service: Service, ttl: float, request: OpenRequest, actor: str) -> Slot:
         """Writes a new window down, with its deadline, before anything starts.
@@ -125,25 +150,32 @@ class Opening:
         Raises:
             EvidenceUnavailable: it cannot be written.
         """
+        window = self._new(service, self._clock.now().plus(ttl), request, actor)
+        return self._born(window, actor)
+
+    def _new(self, service: Service, deadline: Instant, request: OpenRequest, actor: str) -> Window:
         now = self._clock.now()
         vx11 = service.entry.vx11
-        window = Window(
+        return Window(
             cell=self._cell,
             window_id=str(uuid.uuid4()),
             generation=self._books.next_generation(service.name),
             service=service.name,
             state=State.OPENING,
             opened=now,
-            deadline=now.plus(ttl),
+            deadline=deadline,
             opened_by=actor,
             max_ttl=vx11.max_ttl,
             max_hold=vx11.max_hold,
             grace=service.entry.stop_grace_period,
             stop_signal=service.entry.stop_signal,
+            depends_on=tuple(service.entry.depends_on),
             hold_until=now.plus(vx11.max_hold) if request.hold else None,
             limits=request.limits.over(service.entry.limits()),
         )
-        self._books.birth(window, actor, ttl)
+
+    def _born(self, window: Window, actor: str) -> Slot:
+        self._books.birth(window, actor)
         slot = Slot(window)
         self._registry.add(slot)
         return slot
@@ -156,6 +188,7 @@ class Opening:
         """
         strict = slot.window.limits
         try:
+            self._bring_up_needed(slot, service)
             running = self._start(slot, service, strict)
             self._check_limits(service, running, strict)
             self._await_ready(slot, service, running)
@@ -168,13 +201,78 @@ class Opening:
         self._registry.deadline_changed()
         return window
 
+    def bring_up_unwatched(self, slot: Slot, service: Service) -> None:
+        """The same, for opens whose answer nobody waits for: what went wrong stands in the evidence."""
+        with contextlib.suppress(WindowError):
+            self.bring_up(slot, service)
+
+    def _bring_up_needed(self, slot: Slot, service: Service) -> None:
+        """Opens what a window needs, side by side, and waits until each is as far as it has to be.
+
+        Raises:
+            WindowError: one of them did not get so far.
+        """
+        needs = service.entry.depends_on
+        others = {name: self._join(slot, name, need.condition) for name, need in needs.items()}
+        for name, other in others.items():
+            is_far_enough = partial(_is_far_enough, slot, condition=needs[name].condition)
+            while other and not other.wait_for(is_far_enough, LOOK_AGAIN):
+                _expect_possible_still(slot, other)
+                self._expect_time(slot)
+
+    def _join(self, slot: Slot, name: str, condition: Condition) -> Slot | None:
+        """The window of a service that another one needs, opened if it is not; None if it ran to its end already."""
+        needed = self._services.get(name)
+        while True:
+            self._expect_time(slot)
+            with self._registry.births:
+                if condition is Condition.COMPLETED and self._dependencies.is_completed(name):
+                    self._mark_completed(slot, name)
+                    return None
+                other = self._registry.of_service(name)
+                if other is None:
+                    return self._bear_for(slot, needed, condition)
+            self._dependencies.cover(slot.window)
+            if other.wanted:
+                return other
+            if other.wait(ENDED, LOOK_AGAIN).state is State.STUCK:
+                raise WindowStuck(f"{slot.window.service} needs {name}, an earlier window of which could not be closed")
+
+    def _mark_completed(self, slot: Slot, name: str) -> None:
+        slot.change(lambda now: replace(now, completed=(*now.completed, name)), self._books.save)
+
+    def _bear_for(self, slot: Slot, needed: Service, condition: Condition) -> Slot:
+        """A window that is open for another one alone, and as long as that."""
+        actor = slot.window.opened_by
+        window = self._new(needed, slot.window.due(), OpenRequest(needed.name), actor)
+        other = self._born(replace(window, requested=False), actor)
+        bring_up = self._run_to_its_end if condition is Condition.COMPLETED else self.bring_up_unwatched
+        self._pool.submit(bring_up, other, needed)
+        return other
+
+    def _run_to_its_end(self, slot: Slot, service: Service) -> None:
+        """Opens a window whose service has to end by itself, and closes it when it has."""
+        try:
+            self._bring_up_needed(slot, service)
+            running = self._start(slot, service, slot.window.limits)
+            while (health := self._engine.health(running)).alive:
+                self._expect_time(slot)
+                self._stopping.wait(PROBE_SLOW)
+            _expect_wanted(slot)
+            if health.exit_code != 0:
+                raise OpenFailed(f"{service.name} had to run to its end, and ended with exit code {health.exit_code}")
+            self._dependencies.complete(service.name)
+            self._closing.take_back(slot, Reason.COMPLETED, "madre", kill=False, detail="it ran to its end")
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing may stay running without an end
+            self._taken_back(slot, error)
+
     def _start(self, slot: Slot, service: Service, strict: Limits) -> Running:
         self._engine.prepare(service)
         wanted = strict.over(self._profile)
         supported = self._supported(wanted, strict)
         window = slot.window
         stamp = Stamp(self._cell, window.window_id, window.generation, service.name, window.due())
-        peers = [self.allowed(peer, "madre") for peer in service.entry.vx11.peers]
+        peers = [self._services.get(name) for name in service.entry.neighbours()]
         running = self._engine.start(service, stamp, supported, peers)
         # Known from here on, whether it can be written down or not: what follows may fail, and then it has to be ended.
         slot.change(lambda now: replace(now, running=running), self._books.save_quietly)
@@ -212,14 +310,19 @@ class Opening:
 
     def _expect_hope(self, slot: Slot, service: Service, running: Running, waited: float) -> None:
         """Raises when waiting on has no point."""
-        _expect_wanted(slot)
+        self._expect_time(slot)
         self._expect_alive(service, running)
-        if slot.window.is_due(self._clock.now()):
-            raise OpenFailed(f"the time of {service.name} ended before it was ready")
         if waited > service.entry.vx11.ready_timeout:
             raise OpenFailed(f"{service.name} was not ready within {show_duration(service.entry.vx11.ready_timeout)}")
+
+    def _expect_time(self, slot: Slot) -> None:
+        """Raises when nobody wants the window any more, or its time or madre has ended."""
+        _expect_wanted(slot)
+        name = slot.window.service
+        if slot.window.is_due(self._clock.now()):
+            raise OpenFailed(f"the time of {name} ended before it was ready")
         if self._stopping.is_set():
-            raise OpenFailed(f"madre ended before {service.name} was ready")
+            raise OpenFailed(f"madre ended before {name} was ready")
 
     def _expect_alive(self, service: Service, running: Running) -> None:
         health = self._engine.health(running)
@@ -229,8 +332,8 @@ class Opening:
 
     def _opened(self, slot: Slot, service: Service, running: Running) -> Window:
         now = self._clock.now()
-        usage = self._closing.usage(slot.window)
-        used = usage.cpu_ns if usage else 0
+        sample = self._sampler.take(slot)
+        used = sample.usage.cpu_ns if sample else 0
         endpoints = _endpoints(service, running)
 
         def as_open(window: Window) -> Window:
@@ -252,6 +355,22 @@ class Opening:
             return error
         said = f"; it last said: {' | '.join(lines)}" if lines else ""
         return OpenFailed(f"{error}{said}")
+
+
+def _is_far_enough(slot: Slot, other: Window, condition: Condition) -> bool:
+    """Whether what a window needs allows it to start."""
+    if condition is Condition.COMPLETED:
+        return other.service in slot.window.completed
+    has_started = other.state is State.OPENING and other.running is not None
+    return other.state is State.OPEN or (condition is Condition.STARTED and has_started)
+
+
+def _expect_possible_still(slot: Slot, other: Slot) -> None:
+    """Raises when what a window needs has ended without getting as far as it has to be."""
+    window = other.window
+    if window.state in ENDED:
+        why = window.detail or f"was closed ({window.reason})"
+        raise OpenFailed(f"{slot.window.service} needs {window.service}, which did not open: {why}")
 
 
 def _expect_wanted(slot: Slot) -> None:
@@ -294,6 +413,8 @@ def reused(window: Window, request: OpenRequest, ttl: float, now: Instant) -> Wi
         LimitsDiffer, TtlTooLong.
     """
     expect_same_limits(window, request.limits)
+    if not window.requested:
+        return window.wanted(ttl, now)
     if request.min_remaining is None or window.remaining(now) >= request.min_remaining:
         return window
     return window.extended(max(ttl, request.min_remaining), now)

@@ -42,6 +42,10 @@ class Registry:
         """Those that closed lately, newest first."""
         return list(self._closed)
 
+    def by_id(self, window_id: str) -> Slot | None:
+        """The slot of a window that is not closed."""
+        return self._slots.get(window_id)
+
     def of_service(self, service: str) -> Slot | None:
         """The slot of a service, if it has one."""
         return next((slot for slot in self.slots() if slot.window.service == service), None)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vx11.clock import Instant
+from vx11.engines.port import Usage
+from vx11.windows.usage import Sample
 from vx11.windows.window import Reason, State, Window
 
 ENDED = frozenset({State.CLOSED, State.STUCK})
@@ -20,12 +22,16 @@ class Slot:
         window: its present value; replaced as a whole, so it can be read without a lock.
         next_try: when closing a stuck window is tried again.
         give_up: why an open in progress should be taken back, None while it may go on.
+        warned: of which end it has been warned.
+        sample: what it was last seen to use.
     """
 
     def __init__(self, window: Window) -> None:
         self.window = window
         self.next_try: Instant | None = None
         self.give_up: Reason | None = None
+        self.warned: Instant | None = None
+        self.sample: Sample | None = None
         self._changed = threading.Condition(threading.RLock())
 
     def abandon(self, reason: Reason) -> bool:
@@ -54,16 +60,34 @@ class Slot:
                 return after, False
             return self.set(after, save), True
 
-    def claim_closing(self, save: Save, now: Instant, reason: Reason) -> bool:
+    def claim_closing(self, save: Save, now: Instant, close_by: Instant, reason: Reason) -> bool:
         """Moves the window to `closing`; False when somebody else closes it, or it is closed."""
         with self._changed:
-            if self.window.state in (State.CLOSING, State.CLOSED):
+            before = self.window
+            if before.state in (State.CLOSING, State.CLOSED):
                 return False
-            self.set(replace(self.window, state=State.CLOSING, closing=now, reason=self.window.reason or reason), save)
+            reason = before.reason or reason
+            self.set(replace(before, state=State.CLOSING, closing=now, close_by=close_by, reason=reason), save)
             return True
+
+    def sampled(self, at: Instant, usage: Usage) -> Sample:
+        """Keeps what the window was seen to use."""
+        with self._changed:
+            self.sample = self.sample.then(at, usage) if self.sample else Sample(at, usage)
+            return self.sample
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is open, or about to be."""
+        return self.window.state is State.OPEN or (self.window.state is State.OPENING and self.give_up is None)
 
     def wait(self, states: frozenset[State], timeout: float | None = None) -> Window:
         """Waits until the window is in one of these states, or the time is over; answers its present value."""
+        self.wait_for(lambda window: window.state in states, timeout)
+        return self.window
+
+    def wait_for(self, is_so: Callable[[Window], bool], timeout: float | None) -> bool:
+        """Waits until something is so, or the time or the window's life is over; answers whether it is so."""
         with self._changed:
-            self._changed.wait_for(lambda: self.window.state in states, timeout)
-            return self.window
+            self._changed.wait_for(lambda: is_so(self.window) or self.window.state is State.CLOSED, timeout)
+            return is_so(self.window)

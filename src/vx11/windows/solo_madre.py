@@ -1,17 +1,20 @@
 """SOLO_MADRE: only the core runs. Proved by listing what runs, never assumed."""
 
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 from vx11.clock import Instant
-from vx11.engines.port import Found
+from vx11.engines.port import EngineError, Foreign, Found
 from vx11.windows.manager import Windows
 from vx11.windows.window import Reason, Window
 
+log = logging.getLogger(__name__)
 TIME_LIMIT = 30.0
 _STOPPERS = 64
-_TO_ANSWER = 3.0
+_TO_ANSWER = 11.0
+_FOREIGN_GRACE = 10.0
 
 
 @dataclass(frozen=True)
@@ -20,14 +23,14 @@ class Proof:
 
     Attributes:
         windows: windows that are not closed.
-        unaccounted: what carries the cell's mark but belongs to none of them.
+        unaccounted: what runs and carries the cell's mark but belongs to none of them.
         foreign: what else the engine runs; a named cell judges only its own.
     """
 
     checked: Instant
     windows: tuple[Window, ...]
     unaccounted: tuple[Found, ...]
-    foreign: tuple[str, ...]
+    foreign: tuple[Foreign, ...]
 
     @property
     def solo(self) -> bool:
@@ -44,6 +47,11 @@ class Return:
     after: Proof
     took_ms: float
 
+    @property
+    def foreign_stopped(self) -> tuple[Foreign, ...]:
+        """What was foreign, and does not run any more."""
+        return tuple(item for item in self.before.foreign if item not in self.after.foreign)
+
 
 def check(windows: Windows) -> Proof:
     """Lists what runs.
@@ -52,7 +60,7 @@ def check(windows: Windows) -> Proof:
         EngineError: the engine did not answer, so nothing is proved.
     """
     before = windows.windows()
-    found = windows.engine.inventory(windows.cell)
+    found = [item for item in windows.engine.inventory(windows.cell) if item.alive]
     known = windows.windows()
     ids = {window.window_id for window in (*before, *known)}  # what closed in between was still listed
     unaccounted = tuple(item for item in found if item.window_id not in ids)
@@ -60,11 +68,14 @@ def check(windows: Windows) -> Proof:
     return Proof(windows.clock.now(), tuple(known), unaccounted, foreign)
 
 
-def enforce(windows: Windows, actor: str, *, dry_run: bool = False) -> Return:
+def enforce(windows: Windows, actor: str, *, dry_run: bool = False, stop_foreign: bool = False) -> Return:
     """Stops all windows of the cell, side by side, and proves it.
 
-    A window whose grace does not fit into the time limit is killed. What has not ended by then makes the proof false.
-    What is foreign is named and left alone.
+    A window whose grace, with that of what has to close before it, does not fit into the time limit is killed. What has
+    not ended by then makes the proof false.
+
+    Args:
+        stop_foreign: also stop what is foreign; otherwise it is named and left alone.
 
     Raises:
         EngineError: the engine did not answer.
@@ -77,10 +88,13 @@ def enforce(windows: Windows, actor: str, *, dry_run: bool = False) -> Return:
     pool = ThreadPoolExecutor(_STOPPERS, thread_name_prefix="solo")
     ending: list[Future[Any]] = [pool.submit(_stop, windows, window, actor) for window in before.windows]
     ending += [pool.submit(windows.end_orphan, found) for found in before.unaccounted]
-    wait(ending, TIME_LIMIT - _TO_ANSWER)
+    if stop_foreign:
+        ending += [pool.submit(_stop_foreign, windows, item, actor) for item in before.foreign]
+    wait(ending, max(0.0, TIME_LIMIT - _TO_ANSWER - begun.seconds_until(windows.clock.now())))
     pool.shutdown(wait=False, cancel_futures=True)
     after = check(windows)
-    windows.record("madre", "solo_madre", windows.cell, {"solo_madre": after.solo, "foreign": list(after.foreign)})
+    data = {"solo_madre": after.solo, "foreign": [item.what for item in after.foreign]}
+    windows.record("madre", "solo_madre", windows.cell, data)
     return Return(before, _closed_of(windows, before), after, _ms_since(begun, windows))
 
 
@@ -90,7 +104,18 @@ def _closed_of(windows: Windows, before: Proof) -> tuple[Window, ...]:
 
 
 def _stop(windows: Windows, window: Window, actor: str) -> Window:
-    return windows.end(window.window_id, Reason.SOLO_MADRE, actor, kill=window.grace > TIME_LIMIT / 2)
+    kill = windows.grace_of(window) > TIME_LIMIT / 2
+    return windows.end(window.window_id, Reason.SOLO_MADRE, actor, kill=kill)
+
+
+def _stop_foreign(windows: Windows, item: Foreign, actor: str) -> None:
+    windows.record(actor, "foreign_stopping", windows.cell, {"what": item.what})
+    try:
+        windows.engine.stop(item.running, "SIGTERM", _FOREIGN_GRACE)
+    except EngineError as error:
+        log.error("%s, which is foreign, was not stopped: %s", item.what, error)
+        return
+    windows.record("madre", "foreign_stopped", windows.cell, {"what": item.what})
 
 
 def _ms_since(begun: Instant, windows: Windows) -> float:

@@ -12,6 +12,7 @@ from vx11.errors import EnvironmentProblem
 from vx11.statefiles import CLOSED_BY_WATCHDOG, LOGS, WATCHDOG_LOCK, WINDOWS, held_lock, write_json
 from vx11.windows.window import Window
 
+UNREADABLE = ".unreadable"
 LOG_LIMIT = 10 * 1024 * 1024
 
 
@@ -47,14 +48,19 @@ class StateStore:
         for suffix in (".json", CLOSED_BY_WATCHDOG):
             (self.windows / f"{window_id}{suffix}").unlink(missing_ok=True)
 
-    def load_all(self) -> tuple[list[Window], list[str]]:
-        """All windows on record, and a sentence for each file that cannot be read."""
-        windows, broken = [], []
+    def load_all(self) -> tuple[list[Window], dict[str, str]]:
+        """All windows on record; and for each file that cannot be read, by the id in its name, a sentence that says why.
+
+        Such a file is put aside, so that it can be looked at, and is told once.
+        """
+        windows: list[Window] = []
+        broken: dict[str, str] = {}
         for path in sorted(self.windows.glob("*.json")):
             try:
                 windows.append(Window.from_json(json.loads(path.read_text(encoding="utf-8"))))
             except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-                broken.append(f"the state file {path} cannot be read: {error}")
+                broken[path.stem] = f"the state file {path} cannot be read, and is put aside: {error!r}"
+                path.rename(path.with_suffix(UNREADABLE))
         return windows, broken
 
     def closed_by_watchdog(self, window_id: str) -> bool:

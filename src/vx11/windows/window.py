@@ -6,11 +6,12 @@ from typing import Any
 
 from vx11.catalogue.limits import Limits
 from vx11.clock import Instant
-from vx11.engines.port import Running, Usage
+from vx11.engines.port import Running
 from vx11.units import show_duration
 from vx11.windows.errors import TtlTooLong
+from vx11.windows.usage import Sample
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class State(StrEnum):
@@ -24,7 +25,7 @@ class State(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a window closed."""
+    """Why a window closed; `completed` is a service that others needed to run to its end, and that did."""
 
     EXPIRED = "expired"
     REQUESTED = "requested"
@@ -32,6 +33,7 @@ class Reason(StrEnum):
     SOLO_MADRE = "solo_madre"
     OPEN_FAILED = "open_failed"
     CRASHED = "crashed"
+    COMPLETED = "completed"
     LOST = "lost"
     WATCHDOG = "watchdog"
 
@@ -42,14 +44,20 @@ class Window:
 
     Attributes:
         opened: when the request was accepted; the deadline counts from here.
-        deadline: when it closes unless it is held.
+        deadline: when it closes unless it is held. Of one that nobody asked for it is the latest of those that need it.
+        requested: whether somebody asked for it; otherwise it is open for others, and closes with the last of them.
+        depends_on: services that it needs, whose windows are open for as long as its own.
+        completed: those of them that had to run to their end, and did.
+        needed_until: the latest end of those that need it, when somebody asked for it too.
         max_ttl, max_hold: seconds; caps of its whole life and of a hold.
         grace: seconds between the stop signal and the kill.
         hold_until: end of the hold, None when it is not held.
         not_enforced: limits of a profile that did not take effect.
         cpu_at_ready: processor nanoseconds used until it was ready, which the mean leaves out.
+        close_by: until when its close is within its grace, with the grace of what has to close before it.
         reason: why it closes or closed; set from `closing` on.
         detail: what more is known about the end, such as an exit code.
+        usage: what it had used when it closed.
     """
 
     cell: str
@@ -64,6 +72,10 @@ class Window:
     max_hold: float
     grace: float
     stop_signal: str = "SIGTERM"
+    requested: bool = True
+    depends_on: tuple[str, ...] = ()
+    completed: tuple[str, ...] = ()
+    needed_until: Instant | None = None
     hold_until: Instant | None = None
     limits: Limits = field(default_factory=Limits)
     not_enforced: tuple[str, ...] = ()
@@ -72,11 +84,12 @@ class Window:
     ready: Instant | None = None
     cpu_at_ready: int = 0
     closing: Instant | None = None
+    close_by: Instant | None = None
     close_attempts: int = 0
     closed: Instant | None = None
     reason: Reason | None = None
     detail: str = ""
-    usage: Usage | None = None
+    usage: Sample | None = None
 
     @property
     def hold(self) -> bool:
@@ -84,10 +97,20 @@ class Window:
         return self.hold_until is not None
 
     def due(self) -> Instant:
-        """When it closes by itself: its deadline, or the end of its hold if that is later."""
-        if self.hold_until and self.deadline.seconds_until(self.hold_until) > 0:
-            return self.hold_until
-        return self.deadline
+        """When it closes by itself: its deadline, or the end of its hold or of what needs it, if that is later."""
+        return latest(self.deadline, *filter(None, (self.hold_until, self.needed_until)))
+
+    def needs(self, service: str) -> bool:
+        """Whether it cannot go on without a window of this service."""
+        return service in self.depends_on and service not in self.completed
+
+    def needed(self, until: Instant) -> "Window":
+        """With the end of those that need it."""
+        return replace(self, needed_until=until) if self.requested else replace(self, deadline=until)
+
+    def wanted(self, ttl: float, now: Instant) -> "Window":
+        """As one that somebody asks for, which until now was open for others alone."""
+        return replace(self, requested=True, deadline=now.plus(ttl), needed_until=self.deadline)
 
     def is_due(self, now: Instant) -> bool:
         """Whether it should have closed by now."""
@@ -101,7 +124,8 @@ class Window:
         """With its hold set or released; a hold that is set already keeps its end."""
         if on == self.hold:
             return self
-        return replace(self, hold_until=now.plus(self.max_hold) if on else None)
+        held = self if self.requested else self.wanted(0.0, now)
+        return replace(held, hold_until=now.plus(self.max_hold) if on else None)
 
     def extended(self, ttl: float, now: Instant) -> "Window":
         """With at least `ttl` seconds left; never with less than before.
@@ -110,7 +134,7 @@ class Window:
             TtlTooLong: its whole life would be longer than `max_ttl`.
         """
         deadline = now.plus(ttl)
-        if self.deadline.seconds_until(deadline) <= 0:
+        if self.requested and self.deadline.seconds_until(deadline) <= 0:
             return self
         if self.opened.seconds_until(deadline) > self.max_ttl:
             left = max(0.0, now.seconds_until(self.opened.plus(self.max_ttl)))
@@ -118,21 +142,19 @@ class Window:
                 f"{self.service} may stay open for {show_duration(self.max_ttl)} in all; "
                 f"it can be extended to {show_duration(left)} from now at most"
             )
-        return replace(self, deadline=deadline)
+        return replace(self, deadline=deadline) if self.requested else self.wanted(ttl, now)
 
     def open_seconds(self, now: Instant) -> float:
         """How long it has been open, or was."""
         return self.opened.seconds_until(self.closed or now)
 
-    def cpu_percent(self, usage: Usage | None, now: Instant) -> float | None:
-        """Mean processor use since it was ready, in percent of one core."""
-        if usage is None or self.ready is None:
-            return None
-        elapsed = self.ready.seconds_until(self.closing or now)
-        return max(0.0, usage.cpu_ns - self.cpu_at_ready) / 1e7 / elapsed if elapsed > 0 else None
+    def cpu_percent(self, sample: Sample) -> float | None:
+        """Mean processor use from its being ready to a sample, in percent of one core."""
+        elapsed = self.ready.seconds_until(sample.at) if self.ready else 0.0
+        return max(0.0, sample.usage.cpu_ns - self.cpu_at_ready) / 1e7 / elapsed if elapsed > 0 else None
 
     def to_json(self) -> dict[str, Any]:
-        """The form of the state file, schema 1."""
+        """The form of the state file, schema 2."""
         return {
             "schema": SCHEMA,
             "cell": self.cell,
@@ -147,6 +169,10 @@ class Window:
             "max_hold_s": self.max_hold,
             "grace_s": self.grace,
             "stop_signal": self.stop_signal,
+            "requested": self.requested,
+            "depends_on": list(self.depends_on),
+            "completed": list(self.completed),
+            "needed_until": _moment(self.needed_until),
             "hold_until": _moment(self.hold_until),
             "limits": self.limits.to_json(),
             "not_enforced": list(self.not_enforced),
@@ -155,6 +181,7 @@ class Window:
             "ready": _moment(self.ready),
             "cpu_at_ready_ns": self.cpu_at_ready,
             "closing": _moment(self.closing),
+            "close_by": _moment(self.close_by),
             "close_attempts": self.close_attempts,
             "reason": self.reason.value if self.reason else None,
         }
@@ -164,10 +191,12 @@ class Window:
         """Reads a state file.
 
         Raises:
-            KeyError, ValueError, TypeError: it is not a state file of schema 1.
+            KeyError, ValueError, TypeError: it is not a state file of schema 1 or 2.
         """
-        if data["schema"] != SCHEMA:
+        if data["schema"] not in (1, SCHEMA):
             raise ValueError(f"schema {data['schema']} is not known")
+        if data["schema"] == 1:
+            data = _ADDED_IN_2 | data
         return cls(
             cell=data["cell"],
             window_id=data["window_id"],
@@ -181,6 +210,10 @@ class Window:
             max_hold=data["max_hold_s"],
             grace=data["grace_s"],
             stop_signal=data["stop_signal"],
+            requested=data["requested"],
+            depends_on=tuple(data["depends_on"]),
+            completed=tuple(data["completed"]),
+            needed_until=_instant(data["needed_until"]),
             hold_until=_instant(data["hold_until"]),
             limits=Limits(**data["limits"]),
             not_enforced=tuple(data["not_enforced"]),
@@ -189,9 +222,21 @@ class Window:
             ready=_instant(data["ready"]),
             cpu_at_ready=data["cpu_at_ready_ns"],
             closing=_instant(data["closing"]),
+            close_by=_instant(data["close_by"]),
             close_attempts=data["close_attempts"],
             reason=Reason(data["reason"]) if data["reason"] else None,
         )
+
+
+_ADDED_IN_2: dict[str, Any] = {"requested": True, "depends_on": (), "completed": (), "needed_until": None, "close_by": None}
+
+
+def latest(first: Instant, *others: Instant) -> Instant:
+    """The latest of some moments, also of different boots."""
+    for other in others:
+        if first.seconds_until(other) > 0:
+            first = other
+    return first
 
 
 def _moment(instant: Instant | None) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
 from vx11.catalogue.service import Entry
 from vx11.clock import NS, Clock, Instant
-from vx11.engines.port import CAPABILITIES, EngineError, Found, Health, Running, Stamp, Usage
+from vx11.engines.port import CAPABILITIES, EngineError, Foreign, Found, Health, Running, Stamp, Usage
 from vx11.evidence.chain import EvidenceError
 from vx11.windows import enforcer, opening
 from vx11.windows.errors import ServiceUnknown
@@ -59,6 +59,7 @@ class Program:
     alive: bool = True
     exit_code: int | None = None
     lines: list[str] = field(default_factory=list)
+    removed: bool = False
 
 
 class FakeEngine:
@@ -68,6 +69,7 @@ class FakeEngine:
         calls: what was asked, as (method, service).
         on: method → what happens at it, before the engine does its own part; may raise, wait or change things.
         applies: what becomes of limits that are asked for.
+        looks: how often it was asked for all that runs.
         talks: whether a program says `ready` as soon as it starts.
     """
 
@@ -81,7 +83,9 @@ class FakeEngine:
         self.on: dict[str, Callable[[Program], object]] = {}
         self.applies: Callable[[Limits], Limits] = lambda limits: limits
         self.talks = True
-        self.foreigners: list[str] = []
+        self.foreigners: dict[str, Running] = {}
+        self.ended: set[int] = set()
+        self.looks = 0
         self.programs: dict[int, Program] = {}
         self._lock = threading.Lock()
 
@@ -122,12 +126,18 @@ class FakeEngine:
     def program(self, running: Running) -> Program:
         return self.programs[running.pid]
 
+    def _is_foreign(self, running: Running) -> bool:
+        return running in self.foreigners.values()
+
     def health(self, running: Running) -> Health:
         program = self.program(running)
         self._at("health", program)
         return Health(program.alive, program.exit_code)
 
     def stop(self, running: Running, signal: str, grace: float) -> None:
+        if self._is_foreign(running):
+            self.ended.add(running.pid)
+            return
         self._at("stop", self.program(running))
         self.program(running).alive = False
 
@@ -137,6 +147,7 @@ class FakeEngine:
 
     def remove(self, running: Running, window_id: str) -> None:
         self._at("remove", self.program(running))
+        self.program(running).removed = True
 
     def exec(self, running: Running, command: Sequence[str], timeout: float) -> int:
         return 0
@@ -153,14 +164,17 @@ class FakeEngine:
         return self.program(running).lines[-tail:]
 
     def inventory(self, cell: str) -> list[Found]:
+        self.looks += 1
+        if "inventory" in self.on:
+            self.on["inventory"](Program(Running("fake"), "", "", cell))
         return [
-            Found(item.window_id, item.service, f"program {item.running.pid}", item.running)
-            for item in self.alive()
-            if item.cell == cell
+            Found(item.window_id, item.service, f"program {item.running.pid}", item.running, alive=item.alive)
+            for item in list(self.programs.values())
+            if item.cell == cell and not item.removed
         ]
 
-    def foreign(self, cell: str) -> list[str]:
-        return self.foreigners
+    def foreign(self, cell: str) -> list[Foreign]:
+        return [Foreign(what, running) for what, running in self.foreigners.items() if running.pid not in self.ended]
 
     def residue(self, cell: str) -> list[str]:
         return [item.what for item in self.inventory(cell)]

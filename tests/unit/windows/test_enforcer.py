@@ -1,10 +1,12 @@
 """What happens to windows by itself, and what a new madre makes of what an earlier one left."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from vx11.windows import solo_madre
 from vx11.windows.window import Reason, State
 
 Eventually = Any  # tests/conftest.py
@@ -26,7 +28,7 @@ def test_a_window_closes_at_its_deadline_and_not_before(room: Room, eventually: 
     room.open("web", ttl=60.0)
     room.open("db", ttl=90.0)
     room.clock.step(59.999)
-    assert room.windows._enforcer._until_next() <= 0.0011
+    assert room.windows._enforcer.look_at_deadlines() <= 0.0011
     assert ended(room) == []
     room.clock.step(0.001)
     eventually(lambda: ended(room))
@@ -39,7 +41,7 @@ def test_an_extension_is_heeded(room: Room, eventually: Eventually) -> None:
     room.open(ttl=60.0)
     room.windows.extend("web", 100.0, "anna")
     room.clock.step(99)
-    assert room.windows._enforcer._until_next() > 0
+    assert room.windows._enforcer.look_at_deadlines() > 0
     assert room.state() is State.OPEN
     room.clock.step(1)
     eventually(lambda: ended(room) == [("web", Reason.EXPIRED)])
@@ -58,8 +60,30 @@ def test_the_deadline_thread_sleeps_exactly_until_the_next_one(room: Room, monke
     monkeypatch.setattr("vx11.windows.enforcer.TICK", 1000.0)
     room.open("web", ttl=60.0)
     room.open("db", ttl=30.0)
-    assert room.windows._enforcer._until_next() == 30
+    assert room.windows._enforcer.look_at_deadlines() == 24  # when it warns
+    room.clock.step(24)
+    room.windows._enforcer.look_at_deadlines()
+    assert room.windows._enforcer.look_at_deadlines() == 6
     monkeypatch.setattr("vx11.windows.enforcer.TICK", 0.005)
+
+
+def test_it_warns_once_before_each_end(room: Room, eventually: Eventually) -> None:
+    def warned() -> int:
+        return room.evidence.actions().count("warning")
+
+    room.open(ttl=200.0)
+    room.clock.step(169)
+    room.windows._enforcer.look_at_deadlines()
+    assert warned() == 0
+    room.clock.step(1)
+    eventually(lambda: warned() == 1)
+    room.clock.step(1)
+    room.windows._enforcer.look_at_deadlines()
+    assert warned() == 1
+    assert room.evidence.data("warning") == {"service": "web", "remaining_s": 30.0}
+    room.windows.extend("web", 100.0, "anna")
+    room.clock.step(70)
+    eventually(lambda: warned() == 2)
 
 
 def test_the_watchdog_that_was_quicker_is_named(room: Room, eventually: Eventually) -> None:
@@ -102,13 +126,85 @@ def test_what_the_watchdog_ended_has_not_crashed(room: Room, eventually: Eventua
 def test_an_engine_that_does_not_answer_is_not_taken_for_a_crash(room: Room, eventually: Eventually) -> None:
     room.open("web")
     room.open("db")
+    room.fail("inventory")
+    looks = room.engine.looks
+    eventually(lambda: room.engine.looks > looks + 6)
+    assert ended(room) == []
+    assert room.evidence.actions().count("engine_away") == 1  # told once
+    room.engine.on.clear()
     room.fail("health")
-    looks = len(room.engine.called("health"))
-    eventually(lambda: len(room.engine.called("health")) > looks + 6)
+    looks = room.engine.looks
+    room.crash("db")
+    eventually(lambda: room.engine.looks > looks + 6)
     assert ended(room) == []
     room.engine.on.clear()
-    room.crash("db")
     eventually(lambda: ended(room) == [("db", Reason.CRASHED)])
+
+
+def test_when_the_engine_is_back_what_was_stuck_is_tried_at_once(room: Room, eventually: Eventually) -> None:
+    room.open(ttl=60.0)
+    for method in ("inventory", "stop", "kill"):
+        room.fail(method)
+    room.clock.step(60)
+    eventually(lambda: room.state() is State.STUCK)
+    eventually(lambda: "engine_away" in room.evidence.actions())
+    room.engine.on.clear()
+    eventually(lambda: ended(room) == [("web", Reason.EXPIRED)])
+
+
+# What belongs to no window ----------------------------------------------------------------------------------------------
+
+
+def test_what_appears_without_a_window_is_ended_after_a_grace(room: Room, eventually: Eventually) -> None:
+    window = room.open()
+    stray = room.engine.stray("of-nobody")
+    double = room.engine.stray(window.window_id, "web")
+    double.running = replace(double.running, container="another")
+    eventually(lambda: len(room.windows._enforcer._orphans) == 2)
+    looks = room.engine.looks
+    room.clock.step(1.9)
+    eventually(lambda: room.engine.looks > looks + 3)
+    assert stray.alive
+    room.clock.step(0.1)
+    eventually(lambda: stray.removed and double.removed)
+    assert not stray.alive
+    assert room.program("web").running == window.running
+    assert "orphan" in room.evidence.actions("of-nobody")
+
+
+def test_what_was_made_and_never_started_is_removed(room: Room, eventually: Eventually) -> None:
+    room.open()
+    stray = room.engine.stray("of-nobody")
+    stray.alive = False
+    eventually(lambda: room.windows._enforcer._orphans)
+    assert solo_madre.check(room.windows).unaccounted == ()  # it does not run
+    room.clock.step(2)
+    eventually(lambda: stray.removed)
+    assert ("kill", "stray") not in room.engine.calls
+
+
+def test_an_orphan_that_cannot_be_ended_is_tried_again(room: Room, eventually: Eventually) -> None:
+    room.open()
+    stray = room.engine.stray("of-nobody")
+    room.fail("kill")
+    eventually(lambda: room.windows._enforcer._orphans)
+    room.clock.step(2)
+    eventually(lambda: ("kill", "stray") in room.engine.calls)
+    assert stray.alive
+    room.engine.on.clear()
+    room.clock.step(2)
+    eventually(lambda: stray.removed)
+
+
+def test_what_could_not_be_removed_is_removed_later(room: Room, eventually: Eventually) -> None:
+    room.open("db")
+    window = room.open()
+    room.fail("remove")
+    assert room.close().state is State.CLOSED
+    room.engine.on.clear()
+    eventually(lambda: room.windows._enforcer._orphans)
+    room.clock.step(2)
+    eventually(lambda: room.engine.program(window.running).removed)
 
 
 def test_whatever_goes_wrong_at_one_look_there_is_a_next_one(room: Room, eventually: Eventually) -> None:
@@ -117,9 +213,9 @@ def test_whatever_goes_wrong_at_one_look_there_is_a_next_one(room: Room, eventua
     def surprise(program: Any) -> None:
         raise ZeroDivisionError("surprise")
 
-    room.engine.on["health"] = surprise
-    looks = len(room.engine.called("health"))
-    eventually(lambda: len(room.engine.called("health")) > looks + 3)
+    room.engine.on["inventory"] = surprise
+    looks = room.engine.looks
+    eventually(lambda: room.engine.looks > looks + 3)
     assert ended(room) == []
     room.engine.on.clear()
     room.crash()
@@ -247,8 +343,11 @@ def test_a_broken_state_file_is_told_and_what_it_was_of_is_ended(idle_room: Room
     idle_room.engine.stray("w1", "web")
     (idle_room.store.windows / "w1.json").write_text("{", encoding="utf-8")
     idle_room.windows.start()
-    assert "w1.json cannot be read" in idle_room.evidence.data("state_unreadable")["why"]
+    closed = idle_room.evidence.data("closed")
+    assert closed["reason"] == "lost"
+    assert "w1.json cannot be read" in closed["detail"]
     assert not idle_room.engine.alive()
+    assert [path.name for path in idle_room.store.windows.iterdir()] == ["w1.unreadable"]
     idle_room.windows.stop()
 
 
@@ -256,7 +355,7 @@ def test_madre_s_end_leaves_windows_open(room: Room) -> None:
     window = room.open()
     room.windows.stop()
     assert room.engine.alive("web")
-    assert room.store.load_all() == ([window], [])
+    assert room.store.load_all() == ([window], {})
     assert room.evidence.actions(room.windows.cell) == ["started", "stopped"]
     room.windows.start = lambda: None
     room.restart()

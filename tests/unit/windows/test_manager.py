@@ -78,7 +78,7 @@ def test_a_held_window_is_stamped_with_the_end_of_its_hold(room: Room) -> None:
 
 def test_the_state_file_says_what_is_open(room: Room) -> None:
     window = room.open()
-    assert room.store.load_all() == ([window], [])
+    assert room.store.load_all() == ([window], {})
 
 
 @pytest.mark.parametrize(
@@ -447,7 +447,7 @@ def test_a_close_is_graceful_unless_it_is_forced(room: Room, *, force: bool, cal
     closed = room.close(force=force)
     assert (closed.state, closed.reason) == (State.CLOSED, reason)
     assert closed.open_seconds(room.clock.now()) == 12
-    assert closed.usage.memory_peak == 2000
+    assert closed.usage.usage.memory_peak == 2000
     assert [method for method, _ in room.engine.called("stop", "kill", "remove")] == called
     assert room.windows.windows() == []
     assert list(room.store.windows.iterdir()) == []
@@ -580,7 +580,12 @@ def test_what_cannot_be_closed_is_stuck_and_says_so(room: Room) -> None:
     assert (window.state, window.close_attempts, window.detail) == (State.STUCK, 1, "the daemon does not answer")
     assert room.windows.windows() == [window]
     assert room.store.load_all()[0][0].state is State.STUCK
-    assert room.evidence.data("stuck") == {"why": "the daemon does not answer", "attempts": 1, "retry_in_s": 1.0}
+    assert room.evidence.data("stuck") == {
+        "service": "web",
+        "why": "the daemon does not answer",
+        "attempts": 1,
+        "retry_in_s": 1.0,
+    }
     with pytest.raises(WindowStuck, match="an earlier window of web could not be closed yet"):
         room.request()
 
@@ -589,6 +594,7 @@ def test_closing_is_tried_again_less_and_less_often(room: Room, eventually: Even
     stuck(room)
     for attempt, pause in enumerate([1, 2, 4, 8, 16, 32, 60, 60], start=1):
         assert room.evidence.data("stuck") == {
+            "service": "web",
             "why": "the daemon does not answer",
             "attempts": attempt,
             "retry_in_s": pause,
@@ -603,8 +609,8 @@ def test_before_its_time_no_further_try_is_made(room: Room, eventually: Eventual
     stuck(room)
     room.open("db")
     room.clock.step(0.999)
-    looks = len(room.engine.called("health"))
-    eventually(lambda: len(room.engine.called("health")) > looks + 3)  # it was looked at, and left alone
+    looks = room.engine.looks
+    eventually(lambda: room.engine.looks > looks + 3)  # it was looked at, and left alone
     assert room.windows.find("web").close_attempts == 1
 
 
@@ -661,7 +667,7 @@ def test_a_hold_keeps_it_open_and_is_on_file(room: Room) -> None:
     assert room.store.load_all()[0] == [held.window]
     assert not hold(room, on=True).changed
     room.clock.step(3600)
-    assert room.windows._enforcer._until_next() > 0
+    assert room.windows._enforcer.look_at_deadlines() > 0
     assert room.state() is State.OPEN
     assert room.evidence.actions(window.window_id)[2:] == ["held"]
 
@@ -695,7 +701,7 @@ def test_a_hold_ends_at_its_cap(room: Room, eventually: Eventually) -> None:
     room.services.add("web", {"max_hold": 600})
     room.open(ttl=60.0, hold=True)
     room.clock.step(599)
-    assert room.windows._enforcer._until_next() > 0
+    assert room.windows._enforcer.look_at_deadlines() > 0
     room.clock.step(1)
     eventually(lambda: room.state() is State.CLOSED)
     assert room.windows.closed()[0].reason is Reason.EXPIRED
@@ -747,8 +753,9 @@ def test_closed_windows_can_be_looked_at(room: Room) -> None:
 
 
 def test_usage_that_cannot_be_read_is_none(room: Room) -> None:
-    window = room.open()
     room.fail("usage")
+    window = room.open()
+    assert window.state is State.OPEN
     assert room.windows.usage(window) is None
 
 

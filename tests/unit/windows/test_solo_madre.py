@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from vx11.engines.port import EngineError
+from vx11.engines.port import EngineError, Foreign, Running
 from vx11.windows import solo_madre
 from vx11.windows.window import Reason, State
 
 Room = Any  # tests/unit/windows/conftest.py
+OTHER = Running("fake", pid=99)
 
 
 def test_nothing_runs(room: Room) -> None:
@@ -62,10 +63,10 @@ def test_what_opens_or_closes_while_it_is_looked_at_belongs_to_its_window(
 
 
 def test_what_is_foreign_is_named(room: Room) -> None:
-    room.engine.foreigners = ["container other"]
+    room.engine.foreigners = {"container other": OTHER}
     proof = solo_madre.check(room.windows)
     assert not proof.solo
-    assert proof.foreign == ("container other",)
+    assert proof.foreign == (Foreign("container other", OTHER),)
 
 
 def test_a_window_that_is_still_opening_counts(room: Room) -> None:
@@ -103,17 +104,33 @@ def test_a_dry_run_stops_nothing(room: Room) -> None:
 
 def test_what_is_foreign_is_named_and_left_alone(room: Room) -> None:
     room.open()
-    room.engine.foreigners = ["container other"]
+    room.engine.foreigners = {"container other": OTHER}
     done = solo_madre.enforce(room.windows, "anna")
     assert not done.after.solo
-    assert done.after.foreign == ("container other",)
+    assert done.after.foreign == (Foreign("container other", OTHER),)
     assert done.stopped[0].service == "web"
+
+
+def test_what_is_foreign_is_stopped_when_it_is_asked_for(room: Room) -> None:
+    room.engine.foreigners = {"container other": OTHER}
+    would = solo_madre.enforce(room.windows, "anna", dry_run=True, stop_foreign=True)
+    assert not would.after.solo
+    assert would.foreign_stopped == ()
+    done = solo_madre.enforce(room.windows, "anna", stop_foreign=True)
+    assert done.after.solo
+    assert done.foreign_stopped == (Foreign("container other", OTHER),)
+    assert room.evidence.data("foreign_stopped") == {"what": "container other"}
 
 
 def test_what_cannot_be_stopped_makes_it_false(room: Room) -> None:
     room.open("web")
     room.open("db")
-    room.engine.on["stop"] = lambda program: room.fail("remove") if program.service == "web" else None
+
+    def fail_for_web(program: Any) -> None:
+        if program.service == "web":
+            raise EngineError("it does not stop")
+
+    room.engine.on["stop"] = fail_for_web
     done = solo_madre.enforce(room.windows, "anna")
     assert not done.after.solo
     assert "web" in {window.service for window in done.after.windows}
@@ -137,11 +154,11 @@ def test_windows_are_stopped_side_by_side(room: Room) -> None:
 
 
 def test_what_does_not_end_in_time_makes_it_false(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(solo_madre, "TIME_LIMIT", solo_madre._TO_ANSWER + 0.05)
+    monkeypatch.setattr(solo_madre, "_TO_ANSWER", solo_madre.TIME_LIMIT - 0.05)
     hangs = threading.Event()
     room.open("web")
     room.open("db")
-    room.engine.on["kill"] = lambda program: hangs.wait(10) if program.service == "web" else None
+    room.engine.on["stop"] = lambda program: hangs.wait(10) if program.service == "web" else None
     done = solo_madre.enforce(room.windows, "anna")
     assert not done.after.solo
     assert [window.service for window in done.after.windows] == ["web"]

@@ -30,7 +30,7 @@ def window(room: Any) -> Window:
 
 def test_the_folder_is_made_and_private(store: StateStore) -> None:
     assert store.folder.stat().st_mode & 0o777 == 0o700
-    assert store.load_all() == ([], [])
+    assert store.load_all() == ([], {})
 
 
 def test_what_is_saved_is_loaded_and_what_is_deleted_is_gone(store: StateStore, window: Window) -> None:
@@ -40,7 +40,7 @@ def test_what_is_saved_is_loaded_and_what_is_deleted_is_gone(store: StateStore, 
     store.save(replace(other, state=State.CLOSING))
     loaded, broken = store.load_all()
     assert {item.window_id: item.state for item in loaded} == {window.window_id: State.OPEN, "other": State.CLOSING}
-    assert broken == []
+    assert broken == {}
     store.delete("other")
     store.delete("other")
     assert [item.window_id for item in store.load_all()[0]] == [window.window_id]
@@ -77,7 +77,7 @@ def test_a_reader_never_sees_half_a_file(store: StateStore, window: Window, monk
         "5",
         "null",
         "{}",
-        '{"schema": 2}',
+        '{"schema": 3}',
         "\udcff",
     ],
 )
@@ -87,8 +87,10 @@ def test_a_broken_file_is_reported_and_hides_no_other(store: StateStore, window:
     broken.write_bytes(content.encode(errors="surrogateescape"))
     loaded, told = store.load_all()
     assert [item.window_id for item in loaded] == [window.window_id]
-    assert len(told) == 1
-    assert told[0].startswith(f"the state file {broken} cannot be read: ")
+    assert list(told) == ["broken"]
+    assert told["broken"].startswith(f"the state file {broken} cannot be read, and is put aside: ")
+    assert broken.with_suffix(".unreadable").read_bytes() == content.encode(errors="surrogateescape")
+    assert store.load_all() == (loaded, {})
 
 
 @pytest.mark.parametrize("name", ["engine", "opened", "limits", "endpoints", "hold_until", "not_enforced"])

@@ -12,6 +12,7 @@ from vx11.catalogue.limits import Limits
 from vx11.clock import NS, Instant
 from vx11.engines.port import Running, Usage
 from vx11.windows.errors import TtlTooLong
+from vx11.windows.usage import Sample
 from vx11.windows.window import Reason, State, Window
 
 START = Instant(1000 * NS, 1_795_242_600 * NS, "boot-a")
@@ -141,21 +142,19 @@ def test_no_sequence_shortens_a_deadline_or_loses_one(steps: list[tuple[str, flo
 
 
 @pytest.mark.parametrize(
-    ("changes", "now", "percent"),
+    ("changes", "sampled", "percent"),
     [
         ({}, 10, None),  # not ready yet
         ({"ready": at(2), "cpu_at_ready": 1 * NS}, 12, 10.0),
-        ({"ready": at(2), "cpu_at_ready": 1 * NS, "closing": at(6)}, 100, 25.0),
         ({"ready": at(2), "cpu_at_ready": 3 * NS}, 12, 0.0),
         ({"ready": at(2)}, 2, None),
     ],
 )
-def test_mean_processor_use_counts_from_ready_to_close(
-    changes: dict[str, Any], now: float, percent: float | None
+def test_mean_processor_use_counts_from_ready_to_the_sample(
+    changes: dict[str, Any], sampled: float, percent: float | None
 ) -> None:
     usage = Usage(cpu_ns=2 * NS, memory=1, memory_peak=1)
-    assert window(**changes).cpu_percent(usage, at(now)) == percent
-    assert window(**changes).cpu_percent(None, at(now)) is None
+    assert window(**changes).cpu_percent(Sample(at(sampled), usage)) == percent
 
 
 def test_how_long_it_was_open() -> None:
@@ -179,6 +178,11 @@ WINDOWS = st.builds(
     max_hold=SECONDS,
     grace=SECONDS,
     stop_signal=st.sampled_from(["SIGTERM", "SIGINT"]),
+    requested=st.booleans(),
+    depends_on=st.lists(st.text(max_size=5), max_size=2).map(tuple),
+    completed=st.lists(st.text(max_size=5), max_size=2).map(tuple),
+    needed_until=st.none() | INSTANTS,
+    close_by=st.none() | INSTANTS,
     hold_until=st.none() | INSTANTS,
     limits=st.builds(Limits, cpu=st.none() | SECONDS, memory=st.none() | st.integers(1, 2**40)),
     not_enforced=st.lists(st.sampled_from(["cpu", "pids"])).map(tuple),
@@ -205,10 +209,17 @@ def test_a_state_file_keeps_all_that_a_later_madre_needs(some: Window) -> None:
     assert Window.from_json(json.loads(json.dumps(some.to_json()))) == some
 
 
-@pytest.mark.parametrize("schema", [0, 2, "1", None])
+@pytest.mark.parametrize("schema", [0, 3, "1", None])
 def test_another_schema_is_refused(schema: object) -> None:
     with pytest.raises(ValueError, match="is not known"):
         Window.from_json(window().to_json() | {"schema": schema})
+
+
+def test_a_state_file_of_the_version_before_is_read() -> None:
+    data = window().to_json() | {"schema": 1}
+    for name in ("requested", "depends_on", "completed", "needed_until", "close_by"):
+        del data[name]
+    assert Window.from_json(data) == window()
 
 
 @pytest.mark.parametrize("name", sorted(window().to_json()))
