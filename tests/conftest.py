@@ -4,9 +4,12 @@ A test that needs what the machine lacks is skipped with its reason; with `VX11_
 failure, so that a machine which should have everything cannot hide that it has not.
 """
 
+import contextlib
 import gc
 import os
 import secrets
+import socket
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,6 +32,7 @@ READY = {"http": {"port": 8080, "path": "/health"}}
 MakeBundle = Callable[..., Path]
 StartCell = Callable[..., Cell]
 Found = TypeVar("Found")
+DAEMON = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 
 
 def _missing_docker() -> str:
@@ -161,3 +165,70 @@ def start_cell(tmp_path: Path) -> Iterator[StartCell]:
 def cell(make_bundle: MakeBundle, start_cell: StartCell, engine_name: EngineName) -> Cell:
     """A cell on each engine, whose one service is `web`."""
     return start_cell(make_bundle({"web": WEB}), engine_name)
+
+
+class Line:
+    """A socket that leads to the Docker daemon, and can be cut, or carry nothing any more.
+
+    Attributes:
+        path: the socket.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._open: list[socket.socket] = []
+        self._passes = threading.Event()
+        self.mend()
+
+    def mend(self) -> None:
+        """The daemon can be reached."""
+        self._passes.set()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.path))
+        self._listener.listen()
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        """It cannot, and who speaks with it is interrupted."""
+        self.path.unlink()
+        for each in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self._open.clear()
+        self._passes.set()
+
+    def hang(self) -> None:
+        """It takes calls, and answers none."""
+        self._passes.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                caller, daemon = listener.accept()[0], socket.socket(socket.AF_UNIX)
+                daemon.connect(DAEMON.removeprefix("unix://"))
+                self._open += [caller, daemon]
+                for ends in ((caller, daemon), (daemon, caller)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self._passes.wait()
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """The only way to the daemon in this test, for clients that are made in it."""
+    if not DAEMON.startswith("unix://"):
+        pytest.skip(f"the daemon is reached by {DAEMON}, not by a socket of this host")
+    found = Line(tmp_path / "docker.sock")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{found.path}")
+    yield found
+    if found.path.exists():
+        found.cut()
+    with warnings.catch_warnings():  # the SDK does not close the socket of a call that failed
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

@@ -126,7 +126,7 @@ class Bench:
             state = self.inspect(started)["State"]
         except docker.errors.NotFound:
             return []
-        group = cgroups.of_process(state["Pid"]) if state["Pid"] else None
+        group = cgroups.of_container(started.running.container, state["Pid"]) if state["Pid"] else None
         return group.members() if group else []
 
     def crash(self, started: Started) -> None:

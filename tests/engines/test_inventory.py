@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,86 @@ def test_each_cell_finds_its_own(bench: Any, other: Any) -> None:
     assert [found.window_id for found in other.engine.inventory(other.cell)] == [theirs.stamp.window_id]
     other.engine.purge(other.cell)
     assert bench.engine.health(mine.running).alive
+
+
+@pytest.mark.root
+def test_what_ended_and_was_not_removed_is_listed_as_not_alive_and_can_be_removed(bench: Any) -> None:
+    lives, ended = bench.run(WAITS), bench.run("pass")
+    bench.says(lives, "up")
+    bench.ends(ended)
+    found = {item.window_id: item for item in bench.engine.inventory(bench.cell)}
+    assert {window: item.alive for window, item in found.items()} == {
+        lives.stamp.window_id: True,
+        ended.stamp.window_id: False,
+    }
+    left = found[ended.stamp.window_id]
+    later = bench.later_engine()
+    later.stop(left.running, "SIGTERM", grace=1)
+    later.kill(left.running)
+    later.remove(left.running, left.window_id)
+    assert [item.window_id for item in later.inventory(bench.cell)] == [lives.stamp.window_id]
+    assert bench.engine.health(lives.running).alive
+
+
+@pytest.mark.docker
+def test_a_container_that_was_never_started_is_listed_as_not_alive(docker_bench: Any) -> None:
+    started = docker_bench.run(WAITS)
+    labels = docker_bench.inspect(started)["Config"]["Labels"] | {"vx11.window": "half-born", "vx11.generation": "x"}
+    made = docker_bench.client.api.create_container(docker_bench.inspect(started)["Image"], "true", labels=labels)["Id"]
+    (found,) = [item for item in docker_bench.engine.inventory(docker_bench.cell) if item.window_id == "half-born"]
+    assert (found.running.container, found.generation, found.alive) == (made, 0, False)
+    docker_bench.engine.remove(found.running, found.window_id)
+    assert [item.window_id for item in docker_bench.engine.inventory(docker_bench.cell)] == [started.stamp.window_id]
+
+
+@pytest.mark.docker
+def test_the_list_shows_what_start_answered(docker_bench: Any, web: dict[str, Any]) -> None:
+    started = docker_bench.start(docker_bench.service(web))
+    (found,) = docker_bench.engine.inventory(docker_bench.cell)
+    assert found.running == replace(started.running, pid=0, start_time=0)
+    assert found.what == f"container {docker_bench.inspect(started)['Name'][1:]}"
+
+
+@pytest.mark.docker
+def test_the_list_costs_one_call_however_many_there_are(docker_bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker_bench.run(WAITS), docker_bench.run(WAITS), docker_bench.run("pass")
+    calls: list[str] = []
+    send = docker_bench.engine._client.api.__class__.send
+
+    def count(session: Any, request: Any, **more: Any) -> Any:
+        calls.append(request.path_url)
+        return send(session, request, **more)
+
+    monkeypatch.setattr(docker_bench.engine._client.api.__class__, "send", count)
+    assert len(docker_bench.engine.inventory(docker_bench.cell)) == 3
+    assert len(calls) == 1
+
+
+@pytest.mark.docker
+def test_in_the_cell_default_whatever_else_runs_is_foreign_and_can_be_ended(docker_bench: Any) -> None:
+    plain, ended = docker_bench.run(WAITS), docker_bench.run("pass")
+    core = docker_bench.run(WAITS, labels={"vx11.core": ""})
+    docker_bench.ends(ended)
+    foreign = {item.running.container: item for item in docker_bench.engine.foreign("default")}
+    assert plain.running.container in foreign
+    assert not {core.running.container, ended.running.container} & set(foreign)
+    found = foreign[plain.running.container]
+    assert found.what == f"container {docker_bench.inspect(plain)['Name'][1:]}"
+    docker_bench.engine.stop(found.running, "SIGTERM", grace=0)
+    assert plain.running.container not in {item.running.container for item in docker_bench.engine.foreign("default")}
+
+
+@pytest.mark.docker
+def test_what_carries_the_mark_of_the_cell_default_is_not_foreign_to_it(docker_bench: Any) -> None:
+    image = docker_bench.inspect(docker_bench.run("pass"))["Image"]
+    api = docker_bench.client.api
+    made = api.create_container(image, ["sleep", "60"], labels={"vx11.cell": "default"})["Id"]
+    try:
+        api.start(made)
+        assert made not in {item.running.container for item in docker_bench.engine.foreign("default")}
+        assert made in {item.running.container for item in docker_bench.engine.inventory("default")}
+    finally:
+        api.remove_container(made, force=True)
 
 
 def test_a_named_cell_calls_nothing_foreign(bench: Any, other: Any) -> None:

@@ -1,9 +1,12 @@
 """What a window used, as its engine measures it."""
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from vx11.engines.port import Running
 
 MIB = 1024 * 1024
 WAITS = "import time; print('up', flush=True); time.sleep(60)"
@@ -69,6 +72,70 @@ def test_what_is_stored_is_counted(bench: Any, make_entry: Callable[..., Any]) -
     usage = bench.engine.usage(started.running)
     assert 2 * MIB <= usage.io_write_bytes < 8 * MIB
     assert usage.io_write_ops > 0
+
+
+TALKS = """
+import socket, time
+listener = socket.create_server(('', 8080))
+print('up', flush=True)
+link, _ = listener.accept()
+got = 0
+while got < 200_000:
+    got += len(link.recv(65536))
+link.sendall(bytes(500_000))
+link.close()
+time.sleep(60)
+"""
+
+
+@pytest.mark.docker
+@pytest.mark.root
+def test_what_went_over_the_network_is_counted(docker_bench: Any) -> None:
+    assert "usage.network" in docker_bench.engine.capabilities
+    started = docker_bench.run(TALKS)
+    docker_bench.says(started, "up")
+    before = docker_bench.engine.usage(started.running)
+    with socket.create_connection(("127.0.0.1", started.running.ports[8080]), 10) as link:
+        link.sendall(bytes(200_000))
+        got = 0
+        while part := link.recv(65536):
+            got += len(part)
+    after = docker_bench.engine.usage(started.running)
+    assert got == 500_000
+    assert 200_000 <= after.net_rx_bytes - before.net_rx_bytes < 250_000
+    assert 500_000 <= after.net_tx_bytes - before.net_tx_bytes < 600_000
+
+
+@pytest.mark.docker
+def test_traffic_of_the_host_is_not_counted_as_that_of_a_service(docker_bench: Any, process_bench: Any) -> None:
+    started = docker_bench.run(WAITS, network_mode="host", ports=[], vx11={"unsafe": ["network_mode"]})
+    docker_bench.says(started, "up")
+    usage = docker_bench.engine.usage(started.running)
+    assert usage.cpu_ns > 0
+    assert (usage.net_rx_bytes, usage.net_tx_bytes) == (None, None)
+    assert "usage.network" not in process_bench.engine.capabilities
+
+
+@pytest.mark.docker
+def test_usage_is_read_without_the_daemon(docker_bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = docker_bench.run(WAITS)
+    docker_bench.says(started, "up")
+    later = docker_bench.later_engine()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("the daemon was asked")
+
+    monkeypatch.setattr(later._client.api.__class__, "send", refuse)
+    assert later.usage(Running.from_json(started.running.to_json())).cpu_ns > 0
+
+
+@pytest.mark.docker
+def test_what_a_list_found_has_its_usage_too(docker_bench: Any) -> None:
+    started = docker_bench.run(WAITS)
+    docker_bench.says(started, "up")
+    later = docker_bench.later_engine()
+    (found,) = later.inventory(docker_bench.cell)
+    assert later.usage(found.running).memory > 0
 
 
 def test_what_is_gone_has_no_usage(bench: Any, rootless_bench: Any) -> None:

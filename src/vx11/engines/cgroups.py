@@ -5,12 +5,14 @@ version. Sources: Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of the k
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 MOUNT = Path("/sys/fs/cgroup")
+PROC = Path("/proc")
 PARENT = "vx11"
 _ATTEMPTS = 20
 _PERIOD_US = 100_000
@@ -121,9 +123,9 @@ class Group:
 
     def usage(self) -> dict[str, int | None] | None:
         """Figures as `vx11.engines.port.Usage` names them; None when the group is gone."""
-        if not next(iter(self.folders.values())).exists():
-            return None
-        return self._usage_v1() if self.version == 1 else self._usage_v2()
+        found = self._usage_v1() if self.version == 1 else self._usage_v2()
+        # Looked at last: what goes while it is read reads as zeros.
+        return found if all(folder.exists() for folder in set(self.folders.values())) else None
 
     def _usage_v1(self) -> dict[str, int | None]:
         operations = _by_kind(self._lines("blkio", "blkio.throttle.io_serviced"))
@@ -252,18 +254,43 @@ def detect(mount: Path = MOUNT, mounts_file: Path = Path("/proc/self/mounts")) -
     return hierarchy if hierarchy.mounts and _may_write(hierarchy) else None
 
 
-def of_process(pid: int, mounts_file: Path = Path("/proc/self/mounts"), mount: Path = MOUNT) -> Group | None:
-    """The group that a process is in, None when it cannot be read; for containers that another program made."""
-    text = _read(Path(f"/proc/{pid}/cgroup"))
-    paths = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in text.splitlines()}
+def of_container(
+    container: str, pid: int, mounts_file: Path = Path("/proc/self/mounts"), mount: Path = MOUNT
+) -> Group | None:
+    """The group that an engine made for a container, found by a process in it; None where none is named after it.
+
+    What the container makes below its group does not count: limits and usage are those of the whole.
+    """
+    paths = _paths_of(container, pid)
     if (mount / "cgroup.controllers").exists():
-        folder = mount / paths.get("", "/").lstrip("/")
-        return Group(2, dict.fromkeys(_WANTED_V2, folder)) if folder.is_dir() else None
+        folder = mount / paths.get("", "").lstrip("/")
+        return Group(2, dict.fromkeys(_WANTED_V2, folder)) if paths and folder.is_dir() else None
     roots = _v1_mounts(mounts_file)
-    by_controller = {name: path for names, path in paths.items() for name in names.split(",")}
-    folders = {name: root / by_controller[name].lstrip("/") for name, root in roots.items() if name in by_controller}
+    folders = {name: root / paths[name].lstrip("/") for name, root in roots.items() if name in paths}
     folders = {name: folder for name, folder in folders.items() if folder.is_dir()}
     return Group(1, folders) if folders else None
+
+
+def is_in_container(container: str, pid: int) -> bool:
+    """Whether a process is in the group of a container, or below it."""
+    return bool(_paths_of(container, pid))
+
+
+def _paths_of(container: str, pid: int) -> dict[str, str]:
+    """Controller → path of the group that is named after a container and holds a process; "" stands for version 2.
+
+    Docker calls it ID or docker-ID.scope, Podman libpod-ID or libpod-ID.scope. In libpod-conmon-ID.scope is Podman's
+    monitor, which is not of the container.
+    """
+    text = _read(PROC / str(pid) / "cgroup")
+    if container not in text:
+        return {}
+    named = re.compile(rf".*/(?:[a-z]+-)?{re.escape(container)}(?:\.scope)?(?=/|$)")
+    found: dict[str, str] = {}
+    for _, controllers, path in (line.split(":", 2) for line in text.splitlines()):
+        if match := named.match(path):
+            found |= dict.fromkeys(controllers.split(","), match[0])
+    return found
 
 
 def _v1_mounts(mounts_file: Path) -> dict[str, Path]:

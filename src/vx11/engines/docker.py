@@ -6,9 +6,15 @@ runs on this host, since the API confirms limits that it did not set (moby#52650
 """
 
 import contextlib
+import copy
+import http
 import json
+import os
+import signal
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +26,21 @@ from docker.types import EndpointConfig, LogConfig, Mount, Ulimit
 
 from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
-from vx11.engines import cgroups
-from vx11.engines.port import EngineError, Found, Health, Running, Stamp, Usage, url_variable
+from vx11.engines import bypass, cgroups, procfs
+from vx11.engines.port import EngineError, Foreign, Found, Health, Running, Stamp, Usage, url_variable
 from vx11.statefiles import LOGS
 
 CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
     f"vx11.{name}" for name in ("cell", "window", "service", "generation", "deadline")
 )
+CORE = "vx11.core"  # what the core itself runs in containers carries this label
 CALL_TIMEOUT = 20
+READ_TIMEOUT = 5
+KILL_TIMEOUT = 5.0
 EXEC_POLL = 0.02
 KEPT_LINES = 2000
 _FAILURES = (docker.errors.DockerException, requests.RequestException)
+_ALIVE = ("running", "paused", "restarting", "stopping")
 
 
 def connect(timeout: float = CALL_TIMEOUT) -> docker.DockerClient:
@@ -47,6 +57,44 @@ def connect(timeout: float = CALL_TIMEOUT) -> docker.DockerClient:
     return client
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where the kernel of this host keeps what it knows about a container.
+
+    Attributes:
+        pid, started: its first process.
+        group: its control group.
+        network: whether it has network interfaces of its own that may be looked at.
+    """
+
+    pid: int
+    started: int
+    group: cgroups.Group
+    network: bool
+
+    @classmethod
+    def of(cls, container: str, pid: int) -> "_Place | None":
+        """None unless this process is on this host and its control group is named after the container.
+
+        The daemon may run elsewhere, where the pid is that of another process.
+        """
+        group, started = cgroups.of_container(container, pid), procfs.start_time(pid)
+        if group is None or started is None:
+            return None
+        network = procfs.network_of(pid)
+        return cls(pid, started, group, network is not None and network != procfs.network_of(os.getpid()))
+
+    def usage(self) -> Usage | None:
+        """Present figures, None when the group is gone."""
+        figures: dict[str, Any] | None = self.group.usage()
+        if figures is None:
+            return None
+        traffic = procfs.traffic(self.pid) if self.network else None
+        if traffic and procfs.start_time(self.pid) == self.started:
+            figures |= {"net_rx_bytes": traffic[0], "net_tx_bytes": traffic[1]}
+        return Usage(**figures, source=f"cgroup v{self.group.version}")
+
+
 class DockerEngine:
     """Runs services as containers of one Docker daemon."""
 
@@ -57,12 +105,19 @@ class DockerEngine:
         self._cell = cell
         self._logs = state / LOGS
         self._client = client
+        self._reads = _with_timeout(client.api, READ_TIMEOUT)
+        self._places: dict[str, _Place] = {}
         self._network = f"vx11-{cell}"
         self._info: Mapping[str, Any] = client.info()
+        self._is_local = _is_local(self._info)
         self.capabilities = frozenset(self._capabilities())
 
     def _capabilities(self) -> set[str]:
-        claims = {"usage.cpu", "usage.memory", "usage.io", "limits.cpu", "limits.memory", "limits.pids"}
+        claims = {"limits.cpu", "limits.memory", "limits.pids"}
+        if self._is_local:
+            claims |= {"usage.cpu", "usage.memory", "usage.io"}
+            if os.geteuid() == 0:  # others may not look at the namespaces of containers
+                claims.add("usage.network")
         if self._data_device():
             claims.add("limits.iops")
         return claims
@@ -145,10 +200,13 @@ class DockerEngine:
                 container.start()
                 container.reload()
             except _FAILURES:
-                with contextlib.suppress(docker.errors.APIError):
+                with contextlib.suppress(*_FAILURES):
                     container.remove(force=True)
                 raise
-        return Running(self.name, stamp.window_id, container=str(container.id), ports=_published(container))
+        name, network = str(container.id), container.attrs["NetworkSettings"]
+        running = Running(self.name, stamp.window_id, container=name, ports=_published(network["Ports"] or {}))
+        place = self._find(name, container.attrs["State"]["Pid"])
+        return replace(running, pid=place.pid, start_time=place.started) if place else running
 
     def _create(self, service: Service, stamp: Stamp, limits: Limits, peers: Sequence[Service]) -> Container:
         entry = service.entry
@@ -230,57 +288,77 @@ class DockerEngine:
                 options[name] = [{"Path": device, "Rate": rate}]
         return options
 
-    def _get(self, running: Running) -> Container | None:
+    def _inspect(self, running: Running) -> Mapping[str, Any] | None:
         with _as_engine_error(f"the daemon did not answer about container {running.container[:12]}"):
             try:
-                return self._client.containers.get(running.container)
+                return dict(self._reads.inspect_container(running.container))
             except docker.errors.NotFound:
                 return None
 
     def health(self, running: Running) -> Health:
         """As the daemon says."""
-        container = self._get(running)
-        if container is None:
+        found = self._inspect(running)
+        if found is None:
             return Health(alive=False)
-        state = container.attrs["State"]
-        alive = bool(state["Running"]) and not state["Dead"]
-        return Health(alive=alive, exit_code=None if alive else state["ExitCode"])
+        alive = _is_alive(found["State"])
+        return Health(alive=alive, exit_code=None if alive else found["State"]["ExitCode"])
 
     def stop(self, running: Running, signal: str, grace: float) -> None:
-        """The daemon signals, waits and kills."""
-        container = self._get(running)
-        if container is not None:
-            with _as_engine_error(f"container {running.container[:12]} was not stopped"):
-                container.stop(timeout=max(0, round(grace)))
+        """The daemon signals, waits and kills; where it does not, this host's kernel is asked directly."""
+        asked: float | None = None
+        try:
+            self._reads.inspect_container(running.container)  # a daemon that hangs is noticed before the long call
+            asked = time.monotonic()
+            self._client.api.stop(running.container, timeout=max(0, round(grace)))
             self._expect_ended(running)
+        except _FAILURES as error:
+            spent = time.monotonic() - asked if asked else 0.0
+            self._pass_by(running, error, procfs.signal_number(signal), max(0.0, grace - spent))
 
     def kill(self, running: Running) -> None:
-        """SIGKILL, and wait."""
-        container = self._get(running)
-        if container is None:
-            return
-        with _as_engine_error(f"container {running.container[:12]} was not killed"):
-            with contextlib.suppress(docker.errors.APIError):  # 409: it ended by itself in between
-                container.kill()
-            container.wait(timeout=CALL_TIMEOUT)
-        self._expect_ended(running)
+        """SIGKILL, and wait; by the daemon, or without it."""
+        try:
+            self._reads.inspect_container(running.container)
+            with _suppress_conflict():  # it ended by itself in between
+                self._client.api.kill(running.container)
+            self._client.api.wait(running.container, timeout=CALL_TIMEOUT)
+            self._expect_ended(running)
+        except _FAILURES as error:
+            self._pass_by(running, error, signal.SIGKILL, 0)
 
     def _expect_ended(self, running: Running) -> None:
-        if self.health(running).alive:
+        if _is_alive(self._reads.inspect_container(running.container)["State"]):
             raise EngineError(
                 f"container {running.container[:12]} still runs after the daemon said that it had stopped"
             )
 
+    def _pass_by(self, running: Running, error: Exception, number: int, grace: float) -> None:
+        """Ends a container whose daemon did not answer, or failed; a refusal stands, and what is gone has ended."""
+        if isinstance(error, docker.errors.NotFound):
+            return
+        what = f"container {running.container[:12]} was not stopped: {_reason(error)}"
+        if isinstance(error, docker.errors.APIError) and not error.is_server_error():
+            raise EngineError(what) from error
+        place = self._places.get(running.container)
+        pid, started = (place.pid, place.started) if place else (running.pid, running.start_time)
+        try:
+            bypass.end(running.container, pid, started, number=number, grace=grace, timeout=KILL_TIMEOUT)
+        except bypass.BypassError as unknown:
+            raise EngineError(f"{what}; {unknown}") from error
+
     def remove(self, running: Running, window_id: str) -> None:
         """Removes the container with its anonymous volumes, and keeps the end of its log."""
-        container = self._get(running)
-        if container is None:
+        self._places.pop(running.container, None)
+        if self._inspect(running) is None:
             return
         with contextlib.suppress(EngineError):  # a log that cannot be read is no reason to stay
-            self._keep_log(window_id, self._log_of(container, KEPT_LINES))
-        what = f"container {running.container[:12]} was not removed"
+            self._keep_log(window_id, self._log_of(running, KEPT_LINES))
+        self._remove(running.container)
+
+    def _remove(self, container: str) -> None:
+        what = f"container {container[:12]} was not removed"
         with _as_engine_error(what), contextlib.suppress(docker.errors.NotFound):
-            container.remove(v=True, force=True)
+            self._client.api.remove_container(container, v=True, force=True)
 
     def exec(self, running: Running, command: Sequence[str], timeout: float) -> int:
         """Runs a program in the container; what is given up after `timeout` ends with the container."""
@@ -288,25 +366,24 @@ class DockerEngine:
         with _as_engine_error(f"the health check {command[0]} did not run"):
             check = self._client.api.exec_create(running.container, list(command), stdout=False, stderr=False)["Id"]
             self._client.api.exec_start(check, detach=True)
-            while (state := self._client.api.exec_inspect(check))["Running"]:
+            while (state := self._reads.exec_inspect(check))["Running"]:
                 if time.monotonic() > limit:
                     raise EngineError(f"the health check {command[0]} took longer than {timeout:g} s")
                 time.sleep(EXEC_POLL)
         return int(state["ExitCode"])
 
     def usage(self, running: Running) -> Usage | None:
-        """From the container's control group; None when it does not run, or not on this host."""
-        group = self._group(running)
-        figures = group.usage() if group else None
-        return Usage(**figures, source=f"cgroup v{group.version}") if group and figures else None  # type: ignore[arg-type]
+        """From files of this host's kernel alone; None when it does not run, or not on this host."""
+        place = self._place(running)
+        return place.usage() if place else None
 
     def limits(self, running: Running) -> Limits:
         """Read back from the control group; from the daemon's own record where the daemon is on another host."""
-        group = self._group(running)
-        if group:
-            return Limits(**group.limits())
-        container = self._get(running)
-        config = container.attrs["HostConfig"] if container else {}
+        place = self._place(running)
+        if place:
+            return Limits(**place.group.limits())
+        found = self._inspect(running)
+        config = found["HostConfig"] if found else {}
         rates = {name: config.get(key) or [] for name, key in _IOPS_KEYS.items()}
         return Limits(
             cpu=(config.get("NanoCpus") or 0) / 1e9 or None,
@@ -315,25 +392,30 @@ class DockerEngine:
             **{name: min(item["Rate"] for item in items) for name, items in rates.items() if items},
         )
 
-    def _group(self, running: Running) -> cgroups.Group | None:
-        container = self._get(running)
-        pid = container.attrs["State"]["Pid"] if container else 0
-        if not pid:
-            return None
-        # The daemon may run elsewhere, where this pid is another process: the group has to name the container.
-        group = cgroups.of_process(pid)
-        return group if group and all(running.container in str(folder) for folder in group.folders.values()) else None
+    def _place(self, running: Running) -> _Place | None:
+        """Looked for once; the daemon is asked only about what was found by a list, which has no pids."""
+        if place := self._places.get(running.container):
+            return place
+        if running.pid or not self._is_local:
+            return self._find(running.container, running.pid)
+        found = self._inspect(running)
+        return self._find(running.container, found["State"]["Pid"]) if found else None
+
+    def _find(self, container: str, pid: int) -> _Place | None:
+        place = _Place.of(container, pid) if pid else None
+        if place:
+            self._places[container] = place
+        return place
 
     def logs(self, running: Running, window_id: str, tail: int) -> list[str]:
         """From the daemon while the container is there, afterwards from what was kept of it."""
-        container = self._get(running)
-        if container is None:
+        if self._inspect(running) is None:
             return self._kept_log(window_id)[-tail:]
-        return self._log_of(container, tail)
+        return self._log_of(running, tail)
 
-    def _log_of(self, container: Container, tail: int) -> list[str]:
-        with _as_engine_error(f"the log of container {str(container.id)[:12]} was not read"):
-            text: bytes = container.logs(tail=tail)
+    def _log_of(self, running: Running, tail: int) -> list[str]:
+        with _as_engine_error(f"the log of container {running.container[:12]} was not read"):
+            text: bytes = self._reads.logs(running.container, tail=tail)
         return text.decode("utf-8", errors="replace").splitlines()
 
     def _keep_log(self, window_id: str, lines: Sequence[str]) -> None:
@@ -347,38 +429,44 @@ class DockerEngine:
             return []
 
     def inventory(self, cell: str) -> list[Found]:
-        """Running containers with the cell's label."""
-        with _as_engine_error("the containers could not be listed"):
-            containers = self._client.containers.list(filters={"label": f"{CELL}={cell}"}, ignore_removed=True)
+        """Containers with the cell's label, by one call to the daemon."""
         return [
             Found(
-                container.labels.get(WINDOW, ""),
-                container.labels.get(SERVICE, ""),
-                f"container {container.name}",
-                Running(
-                    self.name,
-                    container.labels.get(WINDOW, ""),
-                    container=str(container.id),
-                    ports=_published(container),
-                ),
+                item["Labels"].get(WINDOW, ""),
+                item["Labels"].get(SERVICE, ""),
+                _called(item),
+                self._handle(item),
+                generation=_number(item["Labels"].get(GENERATION, "")),
+                alive=item["State"] in _ALIVE,
             )
-            for container in containers
+            for item in self._listed({"label": f"{CELL}={cell}"})
         ]
 
-    def foreign(self, cell: str) -> list[str]:
+    def foreign(self, cell: str) -> list[Foreign]:
         """In the cell `default`, which judges the whole host: every running container that is not its own."""
         if cell != "default":
             return []
+        return [
+            Foreign(_called(item), self._handle(item))
+            for item in self._listed({})
+            if item["State"] in _ALIVE and item["Labels"].get(CELL) != cell and CORE not in item["Labels"]
+        ]
+
+    def _listed(self, filters: Mapping[str, str]) -> list[dict[str, Any]]:
+        """All containers, running or not, in the short form of the daemon's list."""
         with _as_engine_error("the containers could not be listed"):
-            containers = self._client.containers.list(ignore_removed=True)
-        return [f"container {item.name}" for item in containers if item.labels.get(CELL) != cell]
+            found = self._reads.containers(all=True, filters=dict(filters))
+        return [item | {"Labels": item["Labels"] or {}} for item in found]
+
+    def _handle(self, item: Mapping[str, Any]) -> Running:
+        ports = {port["PrivatePort"]: port["PublicPort"] for port in item["Ports"] or [] if port.get("PublicPort")}
+        return Running(self.name, item["Labels"].get(WINDOW, ""), container=item["Id"], ports=ports)
 
     def residue(self, cell: str) -> list[str]:
         """Containers, networks and volumes with the cell's label."""
-        wanted: dict[str, Any] = {"label": f"{CELL}={cell}"}
+        wanted = {"label": f"{CELL}={cell}"}
+        found = [_called(item) for item in self._listed(wanted)]
         with _as_engine_error("what the cell left could not be listed"):
-            containers = self._client.containers.list(all=True, filters=wanted, ignore_removed=True)
-            found = [f"container {item.name}" for item in containers]
             found += [f"network {item.name}" for item in self._client.networks.list(filters=wanted)]
             found += [f"volume {item.name}" for item in self._client.volumes.list(filters=wanted)]
         return found
@@ -391,17 +479,21 @@ class DockerEngine:
 
     def purge(self, cell: str) -> None:
         """Removes all that `residue` names."""
-        wanted: dict[str, Any] = {"label": f"{CELL}={cell}"}
+        wanted = {"label": f"{CELL}={cell}"}
+        for item in self._listed(wanted):
+            self._remove(item["Id"])
         with _as_engine_error("what the cell left could not be removed"):
-            for container in self._client.containers.list(all=True, filters=wanted, ignore_removed=True):
-                with contextlib.suppress(docker.errors.NotFound):
-                    container.remove(v=True, force=True)
             for network in self._client.networks.list(filters=wanted):
                 network.remove()
         self.remove_volumes(cell)
 
 
 _IOPS_KEYS = {"read_iops": "BlkioDeviceReadIOps", "write_iops": "BlkioDeviceWriteIOps"}
+
+
+def _is_local(info: Mapping[str, Any]) -> bool:
+    """Whether the daemon runs on this host, whose kernel then has the figures of its containers."""
+    return info.get("Name") == socket.gethostname() and Path(info.get("DockerRootDir", "/nonexistent")).is_dir()
 
 
 def _labels(service: Service, stamp: Stamp) -> dict[str, str]:
@@ -421,14 +513,42 @@ def _peer_urls(peers: Sequence[Service]) -> dict[str, str]:
     return {url_variable(name): f"http://{name}:{port.target}" for name, port in first_ports.items() if port}
 
 
-def _published(container: Container) -> dict[int, int]:
+def _published(bindings: Mapping[str, Any]) -> dict[int, int]:
     """Container port → port on 127.0.0.1."""
-    bindings = container.attrs["NetworkSettings"]["Ports"] or {}
     return {int(name.partition("/")[0]): int(found[0]["HostPort"]) for name, found in bindings.items() if found}
+
+
+def _called(item: Mapping[str, Any]) -> str:
+    """How a listed container is named in messages."""
+    return f"container {item['Names'][0].removeprefix('/') if item['Names'] else item['Id'][:12]}"
+
+
+def _is_alive(state: Mapping[str, Any]) -> bool:
+    return bool(state["Running"]) and not state["Dead"]
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+def _with_timeout(api: docker.APIClient, timeout: int) -> docker.APIClient:
+    """The same connections, with another time limit for each call."""
+    other = copy.copy(api)
+    other.timeout = timeout
+    return other
 
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "explanation", None) or error)
+
+
+@contextlib.contextmanager
+def _suppress_conflict() -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.APIError as error:
+        if error.status_code != http.HTTPStatus.CONFLICT:
+            raise
 
 
 @contextlib.contextmanager

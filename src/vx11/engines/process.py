@@ -21,7 +21,7 @@ import psutil
 from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
 from vx11.engines import cgroups, procfs
-from vx11.engines.port import EngineError, Found, Health, Running, Stamp, Usage, url_variable
+from vx11.engines.port import EngineError, Foreign, Found, Health, Running, Stamp, Usage, url_variable
 from vx11.statefiles import LOGS, write_json
 
 CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
@@ -222,7 +222,7 @@ class ProcessEngine:
 
     def _alive_in(self, group: str) -> set[int]:
         members = self._hierarchy.group(group).members() if self._hierarchy else []
-        return {pid for pid in members if procfs.is_alive(pid, procfs.start_time(pid) or 0)}
+        return {pid for pid in members if procfs.lives(pid)}
 
     def remove(self, running: Running, window_id: str) -> None:
         """Removes the control group and the temporary files, and forgets the process."""
@@ -283,7 +283,7 @@ class ProcessEngine:
         return text.splitlines()[-tail:]
 
     def inventory(self, cell: str) -> list[Found]:
-        """Processes of the cell, one entry a window: the process that leads its session."""
+        """Processes of the cell, one entry a window: the process that leads its session; then groups without any."""
         windows: dict[str, Found] = {}
         for pid, marks in self._of_cell(cell).items():
             window, started = marks.get(WINDOW, ""), procfs.start_time(pid)
@@ -291,7 +291,18 @@ class ProcessEngine:
                 continue
             group = f"{cell}/{window}" if self._hierarchy and window else ""
             running = Running(self.name, window, pid=pid, start_time=started, cgroup=group)
-            windows[window] = Found(window, marks.get(SERVICE, ""), f"process {pid}", running)
+            generation = marks.get(GENERATION, "")
+            windows[window] = Found(
+                window,
+                marks.get(SERVICE, ""),
+                f"process {pid}",
+                running,
+                generation=int(generation) if generation.isdecimal() else 0,
+            )
+        for name in self._groups(cell):
+            window = name.rpartition("/")[2]
+            running = Running(self.name, window, cgroup=name)
+            windows.setdefault(window, Found(window, "", f"control group {name}", running, alive=False))
         return list(windows.values())
 
     def _of_cell(self, cell: str) -> dict[int, dict[str, str]]:
@@ -308,7 +319,7 @@ class ProcessEngine:
     def _groups(self, cell: str) -> list[str]:
         return self._hierarchy.names(cell) if self._hierarchy else []
 
-    def foreign(self, cell: str) -> list[str]:
+    def foreign(self, cell: str) -> list[Foreign]:
         """Nothing: which processes of a host are services cannot be told from outside."""
         return []
 

@@ -32,7 +32,18 @@ def start_time(pid: int) -> int | None:
 def is_alive(pid: int, started: int) -> bool:
     """True while exactly this process runs; a zombie does not."""
     fields = _stat(pid)
-    return fields is not None and int(fields[19]) == started and fields[0] not in ("Z", "X")
+    return fields is not None and int(fields[19]) == started and _runs(fields)
+
+
+def lives(pid: int) -> bool:
+    """True while a process of this number runs."""
+    fields = _stat(pid)
+    return fields is not None and _runs(fields)
+
+
+def _runs(fields: list[str]) -> bool:
+    """A process whose first thread has ended looks like a zombie while its other threads go on."""
+    return fields[0] not in ("Z", "X") or int(fields[17]) > 1
 
 
 def session_of(pid: int) -> int | None:
@@ -79,12 +90,7 @@ def _variables(pid: int) -> list[bytes]:
 def marked(name: str, value: str) -> list[int]:
     """Living processes whose environment says NAME=VALUE."""
     wanted = f"{name}={value}".encode()
-    return [pid for pid in pids() if wanted in _variables(pid) and _lives(pid)]
-
-
-def _lives(pid: int) -> bool:
-    fields = _stat(pid)
-    return fields is not None and fields[0] not in ("Z", "X")
+    return [pid for pid in pids() if wanted in _variables(pid) and lives(pid)]
 
 
 def belonging(name: str, value: str, session: int | None) -> set[int]:
@@ -95,7 +101,7 @@ def belonging(name: str, value: str, session: int | None) -> set[int]:
     """
     found = set(marked(name, value))
     if session is not None:
-        found |= {pid for pid in pids() if session_of(pid) == session and _lives(pid)}
+        found |= {pid for pid in pids() if session_of(pid) == session and lives(pid)}
     return found
 
 
@@ -113,11 +119,36 @@ def signal_number(name: str) -> int:
         raise ValueError(f"there is no signal {name}") from error
 
 
+def traffic(pid: int) -> tuple[int, int] | None:
+    """Bytes received and sent over the interfaces of its network, loopback left out; None when it is gone."""
+    try:
+        lines = (PROC / str(pid) / "net/dev").read_text(encoding="ascii", errors="replace").splitlines()[2:]
+    except OSError:
+        return None
+    counts = [words.split() for name, _, words in (line.partition(":") for line in lines) if name.strip() != "lo"]
+    return sum(int(words[0]) for words in counts), sum(int(words[8]) for words in counts)
+
+
+def network_of(pid: int) -> int | None:
+    """What tells the network namespace of a process from others; None when it is gone or may not be looked at."""
+    try:
+        return (PROC / str(pid) / "ns/net").stat().st_ino
+    except OSError:
+        return None
+
+
+def _open(pid: int) -> int | None:
+    """A file descriptor of a process; None when it is gone, or was never known (0)."""
+    try:
+        return os.pidfd_open(pid) if pid else None
+    except _GONE:
+        return None
+
+
 def send(pid: int, started: int, number: int) -> bool:
     """Signals exactly this process; False when it is gone."""
-    try:
-        handle = os.pidfd_open(pid)
-    except _GONE:
+    handle = _open(pid)
+    if handle is None:
         return False
     try:
         if not is_alive(pid, started):
@@ -132,9 +163,8 @@ def send(pid: int, started: int, number: int) -> bool:
 
 def wait_gone(pid: int, started: int, timeout: float) -> bool:
     """Waits until a process ended, without polling; True when it has, False after `timeout` seconds."""
-    try:
-        handle = os.pidfd_open(pid)
-    except _GONE:
+    handle = _open(pid)
+    if handle is None:
         return True
     try:
         if not is_alive(pid, started):

@@ -418,52 +418,94 @@ def test_version_2_that_does_not_pass_controllers_on_is_none(tmp_path: Path) -> 
     assert cgroups.detect(tmp_path, tmp_path / "no-mounts") is None
 
 
-# Other programs' groups -----------------------------------------------------------------------------------------------
+# The groups of containers ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def process_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
+def process_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
     """`process_in(text)`: a pid whose /proc/PID/cgroup says so."""
-    read = cgroups._read
+    monkeypatch.setattr(cgroups, "PROC", tmp_path / "proc")
 
     def make(text: str) -> int:
-        monkeypatch.setattr(cgroups, "_read", lambda path: text if path == Path("/proc/77/cgroup") else read(path))
+        (tmp_path / "proc/77").mkdir(parents=True)
+        (tmp_path / "proc/77/cgroup").write_text(text, encoding="ascii")
         return 77
 
     return make
 
 
-def test_the_group_of_a_process_in_version_1(tmp_path: Path, mounted: Path, process_in: Callable[[str], int]) -> None:
+def test_the_group_of_a_container_in_version_1(tmp_path: Path, mounted: Path, process_in: Callable[[str], int]) -> None:
     for controller in ("cpu,cpuacct", "pids"):
         (mounted / controller / "docker" / "abc").mkdir(parents=True)
     pid = process_in(
-        "12:devices:/docker/abc\n9:pids:/docker/abc\n5:cpu,cpuacct:/docker/abc\n4:blkio:/docker/abc\n"
-        "1:name=systemd:/docker/abc\n0::/docker/abc\n"
+        "12:devices:/docker/abc\n9:pids:/docker/abc/below\n5:cpu,cpuacct:/docker/abc\n4:blkio:/docker/abc\n"
+        "2:memory:/elsewhere\n1:name=systemd:/docker/abc\n0::/docker/abc\n"
     )
-    found = cgroups.of_process(pid, mounts_of(tmp_path, *HYBRID), mounted)
+    found = cgroups.of_container("abc", pid, mounts_of(tmp_path, *HYBRID), mounted)
     assert found == Group(
         1,
         {
             "cpu": mounted / "cpu,cpuacct/docker/abc",
             "cpuacct": mounted / "cpu,cpuacct/docker/abc",
-            "pids": mounted / "pids/docker/abc",  # blkio has no such folder here
+            "pids": mounted / "pids/docker/abc",  # blkio has no such folder here, memory is that of others
         },
     )
+    assert cgroups.of_container("ab", pid, mounts_of(tmp_path, *HYBRID), mounted) is None
 
 
-def test_the_group_of_a_process_in_version_2(tmp_path: Path, process_in: Callable[[str], int]) -> None:
-    (tmp_path / "cgroup.controllers").write_text("cpu memory io pids\n", encoding="ascii")
-    folder = tmp_path / "system.slice" / "docker-abc.scope"
-    pid = process_in("0::/system.slice/docker-abc.scope\n")
-    assert cgroups.of_process(pid, tmp_path / "no-mounts", tmp_path) is None
-    folder.mkdir(parents=True)
-    assert cgroups.of_process(pid, tmp_path / "no-mounts", tmp_path) == Group(2, dict.fromkeys(V2, folder))
-
-
-def test_a_process_that_is_gone_is_in_no_group_of_version_1(
-    tmp_path: Path, mounted: Path, process_in: Callable[[str], int]
+@pytest.mark.parametrize(
+    ("path", "group"),
+    [
+        ("/docker/abc", "/docker/abc"),  # Docker without systemd
+        ("/system.slice/docker-abc.scope", "/system.slice/docker-abc.scope"),  # Docker with systemd
+        ("/docker/abc/init.scope", "/docker/abc"),  # systemd inside
+        ("/docker/outer/docker/abc", "/docker/outer/docker/abc"),  # Docker in Docker
+        ("/machine.slice/libpod-abc.scope/container", "/machine.slice/libpod-abc.scope"),  # Podman with crun
+        ("/libpod_parent/libpod-abc", "/libpod_parent/libpod-abc"),  # Podman without systemd
+    ],
+)
+def test_the_group_of_a_container_in_version_2(
+    tmp_path: Path, process_in: Callable[[str], int], path: str, group: str
 ) -> None:
-    assert cgroups.of_process(process_in(""), mounts_of(tmp_path, *HYBRID), mounted) is None
+    (tmp_path / "cgroup.controllers").write_text("cpu memory io pids\n", encoding="ascii")
+    pid = process_in(f"0::{path}\n")
+    assert cgroups.of_container("abc", pid, tmp_path / "no-mounts", tmp_path) is None
+    (tmp_path / path[1:]).mkdir(parents=True)
+    found = cgroups.of_container("abc", pid, tmp_path / "no-mounts", tmp_path)
+    assert found == Group(2, dict.fromkeys(V2, tmp_path / group[1:]))
+    assert cgroups.is_in_container("abc", pid)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/docker/abcd",
+        "/docker/0abc",
+        "/machine.slice/libpod-conmon-abc.scope",
+        "/abc.slice",
+        "/docker/abc.service",
+    ],
+)
+def test_what_is_not_of_the_container_is_not_taken_for_it(
+    tmp_path: Path, process_in: Callable[[str], int], path: str
+) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory io pids\n", encoding="ascii")
+    (tmp_path / path[1:]).mkdir(parents=True, exist_ok=True)
+    pid = process_in(f"0::{path}\n")
+    assert not cgroups.is_in_container("abc", pid)
+    assert cgroups.of_container("abc", pid, tmp_path / "no-mounts", tmp_path) is None
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_process_that_is_gone_is_in_no_group(
+    tmp_path: Path, mounted: Path, process_in: Callable[[str], int], version: int
+) -> None:
+    if version == 2:
+        (mounted / "cgroup.controllers").write_text("cpu memory io pids\n", encoding="ascii")
+    gone = process_in("") + 1
+    assert cgroups.of_container("abc", gone, mounts_of(tmp_path, *HYBRID), mounted) is None
+    assert not cgroups.is_in_container("abc", gone)
 
 
 # Devices --------------------------------------------------------------------------------------------------------------

@@ -94,6 +94,29 @@ def test_a_zombie_is_not_alive_and_not_found(start: Start, mark: str) -> None:
     assert procfs.marked(MARK, mark) == []
 
 
+def test_what_goes_on_in_other_threads_is_alive(start: Start, mark: str, eventually: Eventually) -> None:
+    """Its first thread has ended, and it looks like a zombie; see pthread_exit(3)."""
+    child = start(
+        "import ctypes, os, threading, time\n"
+        "def rest():\n"
+        "    while open('/proc/self/stat').read().rpartition(')')[2].split()[0] != 'Z':\n"
+        "        time.sleep(0.001)\n"
+        "    os.write(1, b'alone\\n')\n"
+        "    time.sleep(60)\n"
+        "threading.Thread(target=rest).start()\n"
+        "print('up', flush=True)\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    assert child.stdout
+    assert child.stdout.readline() == b"alone\n"
+    when = started(child.pid)
+    assert procfs.is_alive(child.pid, when)
+    assert procfs.lives(child.pid)
+    assert procfs.wait_gone(child.pid, when, 0) is False
+    assert procfs.end_all(lambda: [child.pid] if procfs.lives(child.pid) else [], 5) is True
+    assert not procfs.is_alive(child.pid, when)
+
+
 @pytest.mark.parametrize("name", ["plain", "a) R 1 2 (b", "with space"])
 def test_a_name_cannot_forge_what_is_read(start: Start, name: str) -> None:
     code = f"open('/proc/self/comm', 'w').write({name!r}); {SLEEPS}"
@@ -163,6 +186,11 @@ def test_a_signal_reaches_exactly_the_process_that_is_meant(start: Start) -> Non
     assert procfs.send(child.pid, when, signal.SIGTERM) is True
     assert child.wait(5) == -signal.SIGTERM
     assert procfs.send(child.pid, when, signal.SIGTERM) is False
+
+
+def test_a_process_that_was_never_known_is_gone() -> None:
+    assert procfs.send(0, 0, signal.SIGTERM) is False
+    assert procfs.wait_gone(0, 0, 5) is True
 
 
 def test_waiting_ends_with_the_process_or_the_time(start: Start, eventually: Eventually) -> None:
