@@ -28,20 +28,26 @@ def far_api(bundle: Path, line: Any, tmp_path: Path, caller: Callable[..., Itera
         assert cell.purge() == []
 
 
-def test_a_window_that_cannot_be_closed_is_stuck_until_it_can(far_api: Any, line: Any, problem: Problem) -> None:
+def test_a_window_closes_while_the_daemon_does_not_answer(far_api: Any, line: Any, problem: Problem) -> None:
     window = far_api.open(ttl=60)
     line.cut()
     problem(far_api.http.get(STATUS), 503, "engine_unavailable")
     problem(far_api.post(SOLO_MADRE, dry_run=True), 503, "engine_unavailable")
     assert far_api.post(OPEN, service="other").status_code in (502, 503)
-    stuck = far_api.close()
-    assert (stuck["state"], stuck["closed_at"]) == ("stuck", None)
-    problem(far_api.post(OPEN, service="web"), 409, "window_stuck")
+    closed = far_api.close()
+    assert (closed["state"], closed["reason"]) == ("closed", "requested")
+    (left,) = far_api.cell.engine.inventory(far_api.cell.name)
+    assert (left.window_id, left.alive) == (window["window_id"], False)
     line.mend()
-    closed = far_api.in_state(window["window_id"], "closed")
-    assert closed["reason"] == "requested"
-    assert far_api.cell.engine.inventory(far_api.cell.name) == []
-    actions = [item["action"] for item in far_api.evidence() if item["subject"] == window["window_id"]]
-    assert actions[-1] == "closed"
-    assert "stuck" in actions
-    far_api.until(lambda: far_api.status()["solo_madre"])
+    far_api.until(lambda: far_api.cell.engine.inventory(far_api.cell.name) == [])
+    assert far_api.status()["solo_madre"]
+    assert "engine_away" in [item["action"] for item in far_api.evidence()]
+
+
+def test_a_window_expires_while_the_daemon_does_not_answer(far_api: Any, line: Any) -> None:
+    window = far_api.open(ttl=2)
+    line.cut()
+    far_api.until(lambda: [item for item in far_api.evidence() if item["action"] == "closed"])
+    (closed,) = [item for item in far_api.evidence() if item["action"] == "closed"]
+    assert (closed["subject"], closed["data"]["reason"]) == (window["window_id"], "expired")
+    assert closed["data"]["open_s"] < 4

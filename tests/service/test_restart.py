@@ -104,7 +104,7 @@ def _closed(cell: Cell, window_id: str) -> dict[str, Any] | None:
 
 def _running(cell: Cell) -> set[str]:
     """Ids of the windows that run something, as the engine says without madre."""
-    return {found.window_id for found in cell.engine.inventory(cell.name)}
+    return {found.window_id for found in cell.engine.inventory(cell.name) if found.alive}
 
 
 def _overdue(expires_at: str) -> float:

@@ -351,7 +351,7 @@ class _CaseRun:
         except Vx11Error as error:
             self.whole.chain.append(CONDUCTOR, "solo_madre_failed", self.case.id, {"why": str(error)})
             return False
-        return said and not self.cell.engine.inventory(self.cell.name)
+        return said and not any(found.alive for found in self.cell.engine.inventory(self.cell.name))
 
 
 def _plain(proof: dict[str, object]) -> dict[str, object]:

@@ -208,9 +208,7 @@ class WindowView(BaseModel):
     close_ms: float | None = None
 
     @classmethod
-    def of(
-        cls, window: Window, sample: Sample | None, now: Instant, needed_by: Sequence[str] = ()
-    ) -> "WindowView":
+    def of(cls, window: Window, sample: Sample | None, now: Instant, needed_by: Sequence[str] = ()) -> "WindowView":
         """From the window as it is now."""
         done = window.closed
         return cls(

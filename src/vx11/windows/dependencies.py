@@ -80,9 +80,7 @@ class Dependencies:
         with self._registry.births:  # nobody may begin to need it in between, and start it again
             waiting = [slot for slot in self.dependents(service) if slot.window.state is State.OPENING]
             for slot in waiting:
-                slot.change(
-                    lambda now: replace(now, completed=(*now.completed, service)), self._books.save_quietly
-                )
+                slot.change(lambda now: replace(now, completed=(*now.completed, service)), self._books.save_quietly)
         return bool(waiting)
 
     def _needed(self, window: Window) -> list[Slot]:

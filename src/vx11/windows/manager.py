@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
 from vx11.clock import Clock
 from vx11.engines.port import Engine, Found

@@ -24,7 +24,15 @@ from vx11.units import show_duration
 from vx11.windows.books import Books
 from vx11.windows.closing import Closing
 from vx11.windows.dependencies import Dependencies
-from vx11.windows.errors import LimitsDiffer, LimitsNotApplied, OpenFailed, ServiceNotAllowed, TtlTooLong, WindowError, WindowStuck
+from vx11.windows.errors import (
+    LimitsDiffer,
+    LimitsNotApplied,
+    OpenFailed,
+    ServiceNotAllowed,
+    TtlTooLong,
+    WindowError,
+    WindowStuck,
+)
 from vx11.windows.registry import Registry
 from vx11.windows.sampler import Sampler
 from vx11.windows.slot import ENDED, Slot
@@ -150,10 +158,9 @@ class Opening:
         Raises:
             EvidenceUnavailable: it cannot be written.
         """
-        window = self._new(service, self._clock.now().plus(ttl), request, actor)
-        return self._born(window, actor)
+        return self._born(self._new(service, ttl, request, actor), actor)
 
-    def _new(self, service: Service, deadline: Instant, request: OpenRequest, actor: str) -> Window:
+    def _new(self, service: Service, ttl: float, request: OpenRequest, actor: str) -> Window:
         now = self._clock.now()
         vx11 = service.entry.vx11
         return Window(
@@ -163,7 +170,7 @@ class Opening:
             service=service.name,
             state=State.OPENING,
             opened=now,
-            deadline=deadline,
+            deadline=now.plus(ttl),
             opened_by=actor,
             max_ttl=vx11.max_ttl,
             max_hold=vx11.max_hold,
@@ -244,8 +251,8 @@ class Opening:
     def _bear_for(self, slot: Slot, needed: Service, condition: Condition) -> Slot:
         """A window that is open for another one alone, and as long as that."""
         actor = slot.window.opened_by
-        window = self._new(needed, slot.window.due(), OpenRequest(needed.name), actor)
-        other = self._born(replace(window, requested=False), actor)
+        window = self._new(needed, 0.0, OpenRequest(needed.name), actor)
+        other = self._born(replace(window, requested=False, deadline=slot.window.due()), actor)
         bring_up = self._run_to_its_end if condition is Condition.COMPLETED else self.bring_up_unwatched
         self._pool.submit(bring_up, other, needed)
         return other

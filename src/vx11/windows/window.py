@@ -228,7 +228,13 @@ class Window:
         )
 
 
-_ADDED_IN_2: dict[str, Any] = {"requested": True, "depends_on": (), "completed": (), "needed_until": None, "close_by": None}
+_ADDED_IN_2: dict[str, Any] = {
+    "requested": True,
+    "depends_on": (),
+    "completed": (),
+    "needed_until": None,
+    "close_by": None,
+}
 
 
 def latest(first: Instant, *others: Instant) -> Instant:

@@ -80,7 +80,7 @@ networks: {front: }
 services:
   web:
     image: x
-    depends_on: [db]
+    links: [db]
     ports: [0]
     mem_limit: lots
   Db: {image: x}
@@ -105,7 +105,7 @@ def test_every_problem_is_told_at_once_with_its_line_service_and_key(read: Read)
     told = problems_of(read, ALL_WRONG)
     wanted = [
         "1: networks: this key is not supported",
-        "5: services.web.depends_on: unknown key",
+        "5: services.web.links: unknown key",
         "6: services.web.ports[0].target: ",
         "7: services.web.mem_limit: 'lots' is not a size",
         "8: services.Db: a service's name",
@@ -332,3 +332,63 @@ def test_build_arguments_without_a_value_come_from_who_builds(read: Read, monkey
 def test_the_bundle_of_the_end_to_end_matrix_is_a_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
     checkout = Path(__file__).resolve().parents[3]
     assert compose.load(checkout / "matrices/e2e/catalogue.yml", dict(os.environ)).services
+
+
+NEEDS = """\
+services:
+  web:
+    image: x
+    depends_on: [db, cache]
+  db:
+    image: x
+    depends_on:
+      migrate: {condition: service_completed_successfully, restart: true}
+      cache: {condition: service_healthy}
+  cache: {image: x}
+  migrate: {image: x}
+"""
+
+
+def test_what_is_needed_is_read_in_both_forms(read: Read) -> None:
+    services = read(NEEDS).services
+    assert {name: need.condition.value for name, need in services["web"].entry.depends_on.items()} == {
+        "db": "service_started",
+        "cache": "service_started",
+    }
+    assert {name: need.condition.value for name, need in services["db"].entry.depends_on.items()} == {
+        "migrate": "service_completed_successfully",
+        "cache": "service_healthy",
+    }
+
+
+def test_addresses_of_what_is_needed_and_of_peers_are_given_once(read: Read) -> None:
+    text = NEEDS.replace("[db, cache]", "[db, cache]\n    x-vx11: {peers: [migrate, db]}")
+    assert read(text).services["web"].entry.neighbours() == ("db", "cache", "migrate")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            ("cache: {image: x}", "cache: {image: x, depends_on: [cache]}"),
+            "10: services.cache.depends_on: needs itself",
+        ),
+        (("[db, cache]", "[db, nobody]"), "4: services.web.depends_on.nobody: there is no service nobody"),
+        (("service_healthy", "healthy"), "9: services.db.depends_on.cache.condition: "),
+        (("restart: true", "required: false"), "8: services.db.depends_on.migrate.required: "),
+        (("restart: true", "reload: true"), "8: services.db.depends_on.migrate.reload: unknown key"),
+    ],
+)
+def test_what_is_wrong_about_needs_is_told(read: Read, change: tuple[str, str], problem: str) -> None:
+    (found,) = problems_of(read, NEEDS.replace(*change))
+    assert found.startswith(problem)
+
+
+def test_each_cycle_is_told_once_with_all_its_members(read: Read) -> None:
+    text = "services:\n" + "".join(
+        f"  {name}: {{image: x, depends_on: [{other}]}}\n" for name, other in ("ab", "bc", "ca", "de", "ed")
+    )
+    found = sorted(problems_of(read, text))
+    assert len(found) == 2
+    assert {"a", "b", "c"} == set(found[0].rpartition(": ")[2].split(" → "))
+    assert {"d", "e"} == set(found[1].rpartition(": ")[2].split(" → "))

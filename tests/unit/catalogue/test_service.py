@@ -238,7 +238,6 @@ def test_ports_of_expose_join_the_others_once_and_in_order(read_entry: ReadEntry
 
 
 UNSUPPORTED = [
-    "depends_on: [other]",
     "networks: [front]",
     "container_name: web1",
     "links: [other]",

@@ -7,8 +7,10 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from vx11.clock import NS, Instant
+from vx11.engines.port import Usage
 from vx11.evidence.chain import EvidenceError
 from vx11.madre.metrics import CountedEvidence, WindowCollector
+from vx11.windows.usage import Sample
 from vx11.windows.window import Reason, State, Window
 
 NOW = Instant(1000 * NS, 5000 * NS, "boot-a")
@@ -38,6 +40,10 @@ def test_present_windows_are_shown_by_state_with_the_time_they_have() -> None:
     ]
     windows: Any = SimpleNamespace(
         windows=lambda: present,
+        usage=lambda item: (
+            Sample(NOW, Usage(cpu_ns=1_500_000_000, memory=10, memory_peak=20)) if item is present[0] else None
+        ),
+        sampler=SimpleNamespace(spent=0.25),
         clock=SimpleNamespace(now=lambda: NOW),
         store=SimpleNamespace(watchdog_is_alive=lambda: True),
     )
@@ -51,6 +57,11 @@ def test_present_windows_are_shown_by_state_with_the_time_they_have() -> None:
         'vx11_windows{state="stuck"} 1.0',
     }
     assert 'vx11_window_remaining_seconds{service="db"} 45.5' in lines
+    assert [line for line in lines if line.startswith("vx11_window_cpu_seconds_total")] == [
+        'vx11_window_cpu_seconds_total{service="web"} 1.5'
+    ]
+    assert 'vx11_window_memory_bytes{service="web"} 10.0' in lines
+    assert "vx11_sampling_cpu_seconds_total 0.25" in lines
     assert 'vx11_window_remaining_seconds{service="cache"} 0.0' in lines
     assert "vx11_watchdog_alive 1.0" in lines
     present.clear()

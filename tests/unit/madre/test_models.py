@@ -10,6 +10,7 @@ from vx11.catalogue.limits import Limits
 from vx11.clock import NS, Instant
 from vx11.engines.port import Usage
 from vx11.madre import models
+from vx11.windows.usage import Sample
 from vx11.windows.window import Reason, State, Window
 
 OPENED = Instant(1000 * NS, 1_795_242_600 * NS, "boot")
@@ -110,7 +111,7 @@ def test_a_window_is_named_by_exactly_one(model: type[models.OneWindow], more: d
 
 def test_an_open_window_as_clients_see_it() -> None:
     usage = Usage(cpu_ns=500_000_000, memory=10, memory_peak=20, source="cgroup")
-    view = models.WindowView.of(WINDOW, usage, OPENED.plus(10.25))
+    view = models.WindowView.of(WINDOW, Sample(OPENED.plus(10.25), usage), OPENED.plus(10.25))
     assert (view.state, view.generation, view.opened_by) == ("open", 3, "anna")
     assert (view.opened_at, view.expires_at) == ("2026-11-21T06:30:00.000000000Z", "2026-11-21T06:35:00.000000000Z")
     assert (view.startup_ms, view.remaining_s, view.open_s) == (250.0, 289.75, 10.25)

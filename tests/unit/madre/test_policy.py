@@ -13,6 +13,7 @@ from vx11 import tokens
 from vx11.clock import Clock
 from vx11.madre import app, policy, routes
 from vx11.madre.policy import BUDGETS, ENDPOINTS
+from vx11.windows.events import Events
 
 TOKEN = {"Authorization": "Bearer x"}
 
@@ -23,6 +24,8 @@ class NoWindows:
     cell = "default"
     clock = Clock()
     store = SimpleNamespace(watchdog_is_alive=lambda: False)
+    sampler = SimpleNamespace(spent=0.0, interval=1.0)
+    events = Events()
 
     def windows(self) -> list[Any]:
         return []

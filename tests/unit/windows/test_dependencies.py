@@ -40,7 +40,7 @@ def chain(room: Room) -> Room:
     return room
 
 
-# Opening ----------------------------------------------------------------------------------------------------------------
+# Opening --------------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_needed_starts_first_and_ends_last(chain: Room) -> None:
@@ -119,7 +119,7 @@ def test_an_open_window_that_completes_is_enough(room: Room, beside: Beside, eve
     assert ended(room) == {"migrate": Reason.COMPLETED}
 
 
-# What goes wrong --------------------------------------------------------------------------------------------------------
+# What goes wrong ------------------------------------------------------------------------------------------------------
 
 
 def test_what_ends_in_error_instead_of_completing_takes_all_back(
@@ -130,7 +130,7 @@ def test_what_ends_in_error_instead_of_completing_takes_all_back(
     opening = beside(room.open)
     eventually(lambda: room.engine.alive("migrate") and room.engine.alive("db"))
     room.crash("migrate", exit_code=4)
-    with pytest.raises(OpenFailed, match="web needs migrate, which did not open: .*ended with exit code 4"):
+    with pytest.raises(OpenFailed, match=r"web needs migrate, which did not open: .*ended with exit code 4"):
         opening.result(5)
     eventually(lambda: room.windows.windows() == [])
     assert room.engine.alive() == []
@@ -163,9 +163,7 @@ def test_limits_of_what_it_needs_are_strict_too(chain: Room) -> None:
         chain.request("app", dry_run=True)
 
 
-def test_a_close_while_what_it_needs_opens_takes_all_back(
-    chain: Room, beside: Beside, eventually: Eventually
-) -> None:
+def test_a_close_while_what_it_needs_opens_takes_all_back(chain: Room, beside: Beside, eventually: Eventually) -> None:
     chain.engine.talks = False
     opening = beside(chain.open, "web")
     eventually(lambda: chain.engine.alive("db"))
@@ -189,7 +187,7 @@ def test_what_a_crashed_one_needed_closes_since_its_time_is_over(chain: Room, ev
     eventually(lambda: ended(chain) == {"web": Reason.CRASHED, "db": Reason.EXPIRED})
 
 
-# Time -------------------------------------------------------------------------------------------------------------------
+# Time -----------------------------------------------------------------------------------------------------------------
 
 
 def test_it_is_open_as_long_as_the_longest_that_needs_it(chain: Room, eventually: Eventually) -> None:
@@ -250,7 +248,7 @@ def test_a_full_disk_extends_neither(chain: Room) -> None:
     assert chain.windows.find("web").due() == chain.windows.find("db").due() == window.due()
 
 
-# Closing ----------------------------------------------------------------------------------------------------------------
+# Closing --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -301,7 +299,7 @@ def _refuse(program: Any, service: str) -> None:
         raise EngineError("it does not do it")
 
 
-# A later madre ----------------------------------------------------------------------------------------------------------
+# A later madre --------------------------------------------------------------------------------------------------------
 
 
 def test_a_later_madre_knows_who_needs_whom(chain: Room) -> None:

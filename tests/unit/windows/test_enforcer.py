@@ -152,7 +152,7 @@ def test_when_the_engine_is_back_what_was_stuck_is_tried_at_once(room: Room, eve
     eventually(lambda: ended(room) == [("web", Reason.EXPIRED)])
 
 
-# What belongs to no window ----------------------------------------------------------------------------------------------
+# What belongs to no window --------------------------------------------------------------------------------------------
 
 
 def test_what_appears_without_a_window_is_ended_after_a_grace(room: Room, eventually: Eventually) -> None:
