@@ -75,9 +75,11 @@ class MadreClient:
         wait_s = WINDOW_WAIT_S if body.get("wait") else 0.0
         return self._call("POST", f"/api/v1/windows/{verb}", body, WINDOW_KEYS, wait_s)
 
-    def solo_madre(self, dry_run: bool) -> Json:
-        """Return the host to SOLO_MADRE, or with `dry_run` only look."""
-        body = {"dry_run": dry_run}
+    def solo_madre(self, dry_run: bool, foreign: t.Optional[str] = None) -> Json:
+        """Return the host to SOLO_MADRE, or with `dry_run` only look; `foreign` is `report` or `stop`."""
+        body: Json = {"dry_run": dry_run}
+        if foreign:
+            body["foreign"] = foreign
         return self._call("POST", "/api/v1/system/solo_madre", body, ("solo_madre", "changed"), SOLO_MADRE_WAIT_S)
 
     def _call(

@@ -44,6 +44,15 @@ options:
       - Whether O(state=checked) fails if the host is not in SOLO_MADRE.
     type: bool
     default: false
+  foreign:
+    description:
+      - What becomes of what runs on the host and belongs neither to the core nor to a window.
+      - V(report) names it and leaves it alone, so that the host is not in SOLO_MADRE. V(stop) stops it.
+      - Left out, it is as madre is configured, which reports unless told otherwise.
+    type: str
+    choices:
+      - report
+      - stop
 
 seealso:
   - module: vx11.power.vx11_window
@@ -53,6 +62,11 @@ EXAMPLES = r"""
 - name: Only the core runs, now
   vx11.power.vx11_solo_madre:
     url: "{{ vx11_url }}"
+
+- name: Only the core runs, whatever else somebody started
+  vx11.power.vx11_solo_madre:
+    url: "{{ vx11_url }}"
+    foreign: stop
 
 - name: See what runs, and leave it
   vx11.power.vx11_solo_madre:
@@ -102,6 +116,15 @@ foreign:
     what:
       description: What it is.
       type: str
+foreign_stopped:
+  description: What did, and was stopped.
+  returned: when madre answered
+  type: list
+  elements: dict
+  contains:
+    what:
+      description: What it is.
+      type: str
 core:
   description: Names of what the core consists of.
   returned: when madre answered
@@ -131,7 +154,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vx11.power.plugins.module_utils.arguments import client_of, connection_spec
 from ansible_collections.vx11.power.plugins.module_utils.client import Json, MadreClient, MadreError
 
-LISTS = ("running", "stopped", "foreign", "core")
+LISTS = ("running", "stopped", "foreign", "foreign_stopped", "core")
 
 
 def names(found: t.Iterable[Json]) -> list[str]:
@@ -139,17 +162,17 @@ def names(found: t.Iterable[Json]) -> list[str]:
     return sorted({str(item.get("service") or item.get("what")) for item in found})
 
 
-def difference(answer: Json) -> Json:
+def difference(answer: Json, stop_foreign: bool) -> Json:
     """The diff of a task: what runs besides the core. It is empty exactly if nothing changed."""
-    before = {"running": names(answer["running"] + answer["foreign"])}
-    left = [] if answer["solo_madre"] else names(answer["foreign"])
+    before = {"running": names(answer["running"] + answer["foreign"] + answer["foreign_stopped"])}
+    left = [] if answer["solo_madre"] or stop_foreign else names(answer["foreign"])
     after = {"running": left} if answer["changed"] else before
     return {"before": before, "after": after}
 
 
-def survey(client: MadreClient, dry_run: bool) -> Json:
+def survey(client: MadreClient, dry_run: bool, foreign: t.Optional[str] = None) -> Json:
     """Enforce SOLO_MADRE, or with `dry_run` only look: what the task returns."""
-    answer = client.solo_madre(dry_run)
+    answer = client.solo_madre(dry_run, foreign)
     result = {key: answer.get(key) or [] for key in LISTS}
     result.update({key: answer.get(key) for key in ("solo_madre", "changed", "checked_at", "took_ms")})
     result["request_ms"] = client.request_ms
@@ -177,9 +200,9 @@ def look(client: MadreClient, strict: bool) -> Json:
     return result
 
 
-def enforce(client: MadreClient, check_mode: bool) -> Json:
+def enforce(client: MadreClient, check_mode: bool, foreign: t.Optional[str]) -> Json:
     """Bring the host to SOLO_MADRE; in check mode see what that would take."""
-    result = survey(client, dry_run=check_mode)
+    result = survey(client, dry_run=check_mode, foreign=foreign)
     if not check_mode and not result["solo_madre"]:
         # The answer says what ran before. What still does is seen by looking once more.
         require_solo(client, result, survey(client, dry_run=True))
@@ -191,9 +214,9 @@ def apply(module: AnsibleModule, client: MadreClient) -> Json:
     if module.params["state"] == "checked":
         result = look(client, module.params["strict"])
     else:
-        result = enforce(client, module.check_mode)
+        result = enforce(client, module.check_mode, module.params["foreign"])
     if module._diff:
-        result["diff"] = difference(result)
+        result["diff"] = difference(result, module.params["foreign"] == "stop")
     return result
 
 
@@ -203,6 +226,7 @@ def main() -> None:
             connection_spec(),
             state={"type": "str", "choices": ["enforced", "checked"], "default": "enforced"},
             strict={"type": "bool", "default": False},
+            foreign={"type": "str", "choices": ["report", "stop"]},
         ),
         supports_check_mode=True,
     )

@@ -349,14 +349,18 @@ def window_logs(
 @app.command("solo-madre")
 def solo_madre(
     check: Annotated[bool, typer.Option("--check", help="Only say whether it is so; stop nothing.")] = False,
+    stop_foreign: Annotated[
+        bool, typer.Option("--stop-foreign", help="Also stop what is neither the core nor a window.")
+    ] = False,
     url: UrlOption = DEFAULT_URL,
     token: TokenOption = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Closes every window and proves that only the core runs; ends with 1 when it does not."""
-    found = _madre(url, token).solo_madre(dry_run=check)
+    found = _madre(url, token).solo_madre(dry_run=check, foreign="stop" if stop_foreign else None)
     stopped = [f"stopped {item['service']} ({item['window_id']})" for item in found["stopped"]]
     runs = [f"runs: {item['what']} {item['service'] or ''}".rstrip() for item in found["running"]] if check else []
+    stopped += [f"stopped foreign {item['what']}" for item in found["foreign_stopped"]]
     foreign = [f"foreign: {item['what']}" for item in found["foreign"]]
     verdict = f"SOLO_MADRE: {'yes' if found['solo_madre'] else 'no'}"
     _print(found, as_json, lambda: [*stopped, *runs, *foreign, verdict])

@@ -81,9 +81,9 @@ class Madre:
         parameters = {"closed": str(closed).lower()} | ({"service": service} if service else {})
         return self.call("GET", "/api/v1/windows/status", params=parameters)
 
-    def solo_madre(self, *, dry_run: bool = False) -> dict[str, Any]:
-        """Returns the cell to SOLO_MADRE."""
-        return self.post("/api/v1/system/solo_madre", dry_run=dry_run)
+    def solo_madre(self, *, dry_run: bool = False, foreign: str | None = None) -> dict[str, Any]:
+        """Returns the cell to SOLO_MADRE; `foreign` is `report` or `stop`, None for what madre is configured to do."""
+        return self.post("/api/v1/system/solo_madre", dry_run=dry_run, foreign=foreign)
 
     def is_alive(self) -> bool:
         """Whether the entry answers."""

@@ -166,12 +166,12 @@ def _entry_problems(path: Path, document: MarkedDict, name: str, entry: Entry) -
     if probe and probe.port not in {port.target for port in entry.container_ports()}:
         message = f"port {probe.port} is not among the service's ports or expose"
         yield _problem(path, document, (*at, "x-vx11", "ready"), message)
-    for needed in entry.depends_on:
-        if needed not in document["services"]:
-            yield _problem(path, document, (*at, "depends_on", needed), f"there is no service {needed}")
-    for peer in entry.vx11.peers:
-        if peer not in document["services"]:
-            yield _problem(path, document, (*at, "x-vx11", "peers"), f"there is no service {peer}")
+    named = [("depends_on", name) for name in entry.depends_on] + [
+        ("x-vx11", "peers", name) for name in entry.vx11.peers
+    ]
+    for location in named:
+        if location[-1] not in document["services"]:
+            yield _problem(path, document, (*at, *location), f"there is no service {location[-1]}")
 
 
 def _cycles(path: Path, document: MarkedDict) -> Iterator[Problem]:

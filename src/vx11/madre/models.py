@@ -135,8 +135,9 @@ class LegacyClose(OneWindow):
 
 
 class UsageView(BaseModel):
-    """What a window had used when it was last sampled. Percent is of one core: the mean since it was ready, and the most
-    between two samples; sizes are bytes.
+    """What a window had used when it was last sampled; sizes are bytes.
+
+    Percent is of one core: the mean since it was ready, and the most between two samples.
     """
 
     sampled_at: str

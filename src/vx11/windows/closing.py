@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 LOG_TAIL = 2000
 WAIT_LIMIT = 20.0
 RETRY_FIRST, RETRY_MAX, DOUBLINGS = 1.0, 60.0, 10
-# Somebody, or time, ended it: then what needs it ends first. What broke by itself leaves the others to their own health.
+# Somebody, or time, ended it: then what needs it ends first. What broke leaves the others to their own health.
 _WITH_DEPENDENTS = (Reason.EXPIRED, Reason.REQUESTED, Reason.FORCED, Reason.SOLO_MADRE)
 _PASSED_ON = (*_WITH_DEPENDENTS, Reason.OPEN_FAILED)
 

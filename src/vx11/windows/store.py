@@ -49,7 +49,7 @@ class StateStore:
             (self.windows / f"{window_id}{suffix}").unlink(missing_ok=True)
 
     def load_all(self) -> tuple[list[Window], dict[str, str]]:
-        """All windows on record; and for each file that cannot be read, by the id in its name, a sentence that says why.
+        """All windows on record; and for each file that cannot be read, by the id in its name, why.
 
         Such a file is put aside, so that it can be looked at, and is told once.
         """

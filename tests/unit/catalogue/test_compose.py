@@ -118,7 +118,7 @@ def test_every_problem_is_told_at_once_with_its_line_service_and_key(read: Read)
         "17: services.worker.volumes[1]: ../up lies outside the bundle",
         "17: services.worker.volumes[2]: /etc lies outside the bundle",
         "19: services.worker.x-vx11.ready: port 1234 is not among the service's ports or expose",
-        "20: services.worker.x-vx11.peers: there is no service nobody",
+        "20: services.worker.x-vx11.peers.nobody: there is no service nobody",
         "21: services.empty: nothing to run",
         "22: volumes.data: options of a volume",
     ]

@@ -27,6 +27,7 @@ def report(**differing: Any) -> dict[str, Any]:
         "running": [],
         "stopped": [],
         "foreign": [],
+        "foreign_stopped": [],
         "took_ms": 12.5,
     }
     return {**made, **differing}
@@ -100,3 +101,20 @@ def test_fails_with_the_problem_of_madre(madre: Any, run_module: Run) -> None:
     result = run_module(vx11_solo_madre)
     assert result["failed"] is True
     assert result["problem"]["status"] == 403
+
+
+def test_what_is_foreign_is_stopped_on_request(madre: Any, run_module: Run) -> None:
+    madre.answer(PATH, report(changed=True, foreign_stopped=[FOREIGN]))
+    result = run_module(vx11_solo_madre, foreign="stop", diff=True)
+    assert (result["changed"], result["solo_madre"]) == (True, True)
+    assert result["foreign_stopped"] == [FOREIGN]
+    assert result["diff"] == {"before": {"running": ["container stray"]}, "after": {"running": []}}
+    assert madre.requests[0]["body"] == {"dry_run": False, "foreign": "stop"}
+
+
+def test_check_mode_tells_that_what_is_foreign_would_be_stopped(madre: Any, run_module: Run) -> None:
+    madre.answer(PATH, report(changed=True, dry_run=True, solo_madre=False, foreign=[FOREIGN]))
+    result = run_module(vx11_solo_madre, foreign="stop", check=True, diff=True)
+    assert result["changed"]
+    assert result["diff"] == {"before": {"running": ["container stray"]}, "after": {"running": []}}
+    assert madre.requests[0]["body"] == {"dry_run": True, "foreign": "stop"}
