@@ -1,6 +1,8 @@
 """Which windows need which. Derived from what each says it needs, never counted, so that no crash can miscount."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from vx11.clock import Instant
 from vx11.windows.books import Books
@@ -47,7 +49,7 @@ class Dependencies:
         until = window.due()
         for slot in self._needed(window):
             if slot.wanted and slot.window.due().seconds_until(until) > 0:
-                slot.change(lambda now: now.needed(until), self.save)
+                slot.change(_while_open(lambda now: now.needed(until)), self.save)
 
     def settle(self, window: Window) -> list[Slot]:
         """Brings the ends of what a window needs up to date; answers those that nobody needs or asked for."""
@@ -58,7 +60,7 @@ class Dependencies:
                 needless.append(slot)
                 continue
             before = slot.window.due()
-            after, _ = slot.change(lambda now, ends=ends: _ending(now, ends), self._books.save_quietly)  # type: ignore[misc]
+            after, _ = slot.change(_while_open(partial(_ending, ends)), self._books.save_quietly)
             if after.due() != before:
                 needless += self.settle(after)
         return needless
@@ -80,7 +82,8 @@ class Dependencies:
         with self._registry.births:  # nobody may begin to need it in between, and start it again
             waiting = [slot for slot in self.dependents(service) if slot.window.state is State.OPENING]
             for slot in waiting:
-                slot.change(lambda now: replace(now, completed=(*now.completed, service)), self._books.save_quietly)
+                has_it = _while_open(lambda now: replace(now, completed=(*now.completed, service)))
+                slot.change(has_it, self._books.save_quietly)
         return bool(waiting)
 
     def _needed(self, window: Window) -> list[Slot]:
@@ -88,5 +91,10 @@ class Dependencies:
         return [slot for slot in found if slot and slot.window.state in (State.OPENING, State.OPEN)]
 
 
-def _ending(window: Window, ends: list[Instant]) -> Window:
+def _ending(ends: list[Instant], window: Window) -> Window:
     return window.needed(latest(*ends)) if ends else replace(window, needed_until=None)
+
+
+def _while_open(change: Callable[[Window], Window]) -> Callable[[Window], Window]:
+    """The same change, which leaves alone what closes or is closed by then."""
+    return lambda now: change(now) if now.state in (State.OPENING, State.OPEN) else now

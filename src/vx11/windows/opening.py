@@ -185,6 +185,8 @@ class Opening:
         self._books.birth(window, actor)
         slot = Slot(window)
         self._registry.add(slot)
+        for other in self._dependencies.dependents(window.service):  # those that went on when an earlier one crashed
+            self._dependencies.cover(other.window)
         return slot
 
     def bring_up(self, slot: Slot, service: Service) -> Window:

@@ -42,6 +42,10 @@ class StepClock(Clock):
     def step(self, seconds: float) -> None:
         self._now = self._now.plus(seconds)
 
+    def step_wall(self, seconds: float) -> None:
+        """Somebody sets the wall clock."""
+        self._now = replace(self._now, wall_ns=self._now.wall_ns + round(seconds * NS))
+
     def reboot(self, down: float) -> None:
         """The machine was off for so many seconds: one clock begins anew, wall time goes on."""
         self._now = Instant(10 * NS, self._now.wall_ns + round(down * NS), "boot-b")
@@ -342,6 +346,12 @@ class Room:
         window = replace(window, **changes)
         StateStore.save(self.store, window)
         return window
+
+
+@pytest.fixture
+def make_room() -> Callable[[Path], Room]:
+    """`make_room(folder)` makes a room; whoever makes it drives it."""
+    return Room
 
 
 @pytest.fixture
