@@ -69,7 +69,7 @@ class Promise(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.room = self.make_room(Path(self.folder.name))
         for name, needs in NEEDS.items():
-            self.room.services.add(name, depends_on={other: HEALTHY for other in needs})
+            self.room.services.add(name, depends_on=dict.fromkeys(needs, HEALTHY))
         self.model: dict[str, Expected] = {}
         self.now = 0.0
         self.away = False
