@@ -37,11 +37,16 @@ class TokenRefused(Vx11Error):
 
 @dataclass(frozen=True)
 class Bearer:
-    """Who a request comes from."""
+    """Who a request comes from.
+
+    Attributes:
+        expires: when the token ends, in seconds of wall time since 1970.
+    """
 
     subject: str
     scopes: frozenset[str]
     token_id: str
+    expires: int
 
 
 def read_key(path: Path) -> bytes:
@@ -127,4 +132,5 @@ def check(token: str, key: bytes, *, cell: str, require_aud_jti: bool = True) ->
         raise TokenRefused(str(error)) from error
     if not isinstance(claims["scope"], str):
         raise TokenRefused("the scope is not text")
-    return Bearer(claims["sub"], frozenset(claims["scope"].split()), str(claims.get("jti", "")))
+    scopes = frozenset(claims["scope"].split())
+    return Bearer(claims["sub"], scopes, str(claims.get("jti", "")), int(claims["exp"]))

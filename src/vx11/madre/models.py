@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from vx11.catalogue.limits import Limits
 from vx11.clock import Instant, iso
 from vx11.units import Seconds, Size
+from vx11.windows.events import Kind
 from vx11.windows.usage import Sample
 from vx11.windows.window import Window, latest
 
@@ -266,6 +267,24 @@ class Status(BaseModel):
     usage_interval_s: float = Field(description="seconds between two samples of what windows use")
     checked_at: str
     closed: list[WindowView] | None = None
+
+
+class StateEvent(BaseModel):
+    """The present windows, as a stream of events begins."""
+
+    number: int = Field(description="that of the newest event before it")
+    event: Literal["state"] = "state"
+    at: str
+    windows: list[WindowView]
+
+
+class WindowEvent(BaseModel):
+    """Something that happened to a window."""
+
+    number: int
+    event: Kind
+    at: str
+    window: WindowView = Field(description="as it was right after; remaining_s counts from when it is sent")
 
 
 class Logs(BaseModel):

@@ -10,12 +10,14 @@ class Endpoint:
     Attributes:
         scope: what a token must carry; None needs no token.
         budget: the rate budget that it counts on; emergencies have theirs, so that noise never refuses one.
+        endless: whether its answer has no end; HEAD, which would wait for it, is then not taken.
     """
 
     method: str
     path: str
     scope: str | None
     budget: str = "work"
+    endless: bool = False
 
 
 # How much more than the configured rate a budget holds.
@@ -32,6 +34,7 @@ ENDPOINTS = (
     Endpoint("POST", "/api/v1/windows/extend", "power:write"),
     Endpoint("GET", "/api/v1/windows/status", "power:read"),
     Endpoint("GET", "/api/v1/windows/logs", "power:read"),
+    Endpoint("GET", "/api/v1/windows/events", "power:read", endless=True),
     Endpoint("POST", "/api/v1/system/solo_madre", "system:write", "solo_madre"),
     Endpoint("POST", "/madre/power/window/open", "power:write"),
     Endpoint("POST", "/madre/power/window/close", "power:write", "close"),
@@ -43,7 +46,10 @@ _PATHS = {endpoint.path for endpoint in ENDPOINTS}
 
 def find(method: str, path: str) -> Endpoint | None:
     """The exception that lets a request through, None when there is none. HEAD is judged as GET."""
-    return _BY_KEY.get(("GET" if method == "HEAD" else method, path))
+    if method != "HEAD":
+        return _BY_KEY.get((method, path))
+    endpoint = _BY_KEY.get(("GET", path))
+    return None if endpoint and endpoint.endless else endpoint
 
 
 def is_path(path: str) -> bool:

@@ -28,6 +28,7 @@ TITLES = {
     "open_failed": (502, "The service did not open"),
     "engine_unavailable": (503, "The engine does not answer"),
     "evidence_unavailable": (503, "Evidence cannot be written"),
+    "too_many_streams": (503, "Too many event streams are open"),
 }
 
 

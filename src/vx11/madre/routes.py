@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.security import HTTPBearer
 from starlette.responses import Response
 
 from vx11.madre import models
+from vx11.madre.streams import EventStream, Stream, Streams
 from vx11.windows import solo_madre
 from vx11.windows.manager import Outcome, Windows
 from vx11.windows.opening import OpenRequest
@@ -31,7 +32,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         422: "The request is not valid",
         429: "Too many requests; see Retry-After",
         502: "The service did not open",
-        503: "Engine or evidence is not available",
+        503: "Engine or evidence is not available, or too many streams are open",
     }.items()
 }
 
@@ -41,6 +42,7 @@ class Desk:
 
     def __init__(self, windows: Windows, export: Callable[[], bytes], *, stop_foreign: bool) -> None:
         self.windows = windows
+        self.streams = Streams(windows)
         self.export = export
         self.stop_foreign = stop_foreign
         self._places: dict[str, CapacityLimiter] = {}
@@ -147,6 +149,25 @@ async def status(
         )
 
     return await desk.ask("quick", answer)
+
+
+@api.get(
+    "/api/v1/windows/events",
+    tags=["windows"],
+    response_class=EventStream,
+    responses={200: {"model": models.WindowEvent | models.StateEvent, "description": "The data of each event"}},
+)
+async def events(
+    request: Request,
+    desk: AtDesk,
+    service: Annotated[str | None, Query()] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Stream:
+    """What happens to windows, as it happens, as server-sent events; begins with the present windows (`state`).
+
+    With the header `Last-Event-ID` it goes on from there, if madre still can.
+    """
+    return desk.streams.stream(request.scope["bearer"], service, last_event_id)
 
 
 @api.get("/api/v1/windows/logs", tags=["windows"])

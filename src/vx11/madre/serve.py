@@ -31,16 +31,25 @@ SHUTDOWN_GRACE = 5
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens."""
+    """Says when it listens, and when it stops."""
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None], leaving: Callable[[], None]) -> None:
         super().__init__(config)
         self._listening = listening
+        self._leaving = leaving
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._leaving()
+        for connection in self.server_state.connections:
+            # Whoever does not take what he has been sent would hold madre up.
+            if connection.transport.get_write_buffer_size():
+                connection.transport.abort()
+        await super().shutdown(sockets)
 
 
 def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
@@ -90,7 +99,11 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
         signal.signal(signal.SIGTERM, _leave)
         windows.start()
         try:
-            _Server(config, lambda: ready(url, engine, store.watchdog_is_alive())).run(sockets=[bound])
+            _Server(
+                config,
+                listening=lambda: ready(url, engine, store.watchdog_is_alive()),
+                leaving=application.state.desk.streams.end,
+            ).run(sockets=[bound])
         finally:
             windows.stop()
 

@@ -61,19 +61,28 @@ class Events:
                 listener(event)
 
     @contextmanager
-    def listen(self, listener: Callable[[Event], None], after: int | None = None) -> Iterator[None]:
+    def listen(self, listener: Callable[[Event], None], after: int | None = None) -> Iterator[int]:
         """Calls `listener` for each event for as long as the block runs; it must return at once.
 
         Args:
-            after: first the kept events with a greater number; None for none of them.
+            after: first the kept events with a greater number, if all of them are still kept; None for none of them.
+
+        Yields:
+            The number after which the listener misses nothing: `after`, or that of the newest event if it cannot go on
+            from there.
         """
         with self._lock:
+            since = after if after is not None and self._can_go_on(after) else self._number
             for event in self._kept:
-                if after is not None and event.number > after:
+                if event.number > since:
                     listener(event)
             self._listeners.append(listener)
         try:
-            yield
+            yield since
         finally:
             with self._lock:
                 self._listeners.remove(listener)
+
+    def _can_go_on(self, after: int) -> bool:
+        """Whether every event with a greater number is still kept."""
+        return self._number - len(self._kept) <= after <= self._number

@@ -36,7 +36,7 @@ class NoWindows:
 
 @pytest.fixture
 def application() -> FastAPI:
-    everything = tokens.Bearer("anna", tokens.SCOPES, "id-1")
+    everything = tokens.Bearer("anna", tokens.SCOPES, "id-1", 4_000_000_000)
     windows: Any = NoWindows()
     return app.build(windows, check=lambda token: everything, rate=None, registry=CollectorRegistry())
 
