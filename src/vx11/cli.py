@@ -14,9 +14,8 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from vx11 import __version__, client, units
+from vx11 import __version__, client, units, watch
 from vx11.errors import InputError, Vx11Error
 
 FAILED, USAGE, ENVIRONMENT, INTERRUPTED = 1, 2, 3, 130
@@ -309,22 +308,24 @@ def window_extend(
 @window_app.command("list")
 def window_list(
     closed: Annotated[bool, typer.Option("--closed", help="Also those that closed lately.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--watch", help="Go on showing what happens, until Ctrl-C; with --json an object a line.")
+    ] = False,
     url: UrlOption = DEFAULT_URL,
     token: TokenOption = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Shows what is open, and whether only the core runs."""
+    if follow and closed:
+        raise typer.BadParameter("--watch shows each window as it closes", param_hint="--closed")
+    if follow:
+        watch.run(_madre(url, token), as_json=as_json)
+        return
     status = _madre(url, token).status(closed=closed)
     if as_json:
         _print(status, as_json, list)
         return
-    table = Table("SERVICE", "STATE", "LEFT", "HOLD", "ENDPOINTS", "WINDOW", box=None, pad_edge=False)
-    for item in [*status["windows"], *(status["closed"] or [])]:
-        state = f"{item['state']} ({item['reason']})" if item["reason"] else item["state"]
-        left = units.show_duration(item["remaining_s"])
-        table.add_row(
-            item["service"], state, left, "yes" if item["hold"] else "", " ".join(item["endpoints"]), item["window_id"]
-        )
+    table = watch.table([*status["windows"], *(status["closed"] or [])])
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     if table.row_count:
         console.print(table)

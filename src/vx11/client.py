@@ -1,13 +1,21 @@
 """A client of madre's power API, for the command line, the conductor and suites."""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 import httpx
+from httpx_sse import EventSource, connect_sse
 
 from vx11.errors import InputError, Vx11Error
 
 LONG = 120.0
+EVENTS = "/api/v1/windows/events"
+# madre says at least each 15 s that it is alive.
+SILENCE = httpx.Timeout(5.0, read=40.0)
+PAUSE, LONGEST_PAUSE = 0.5, 5.0
 
 
 class MadreUnreachable(Vx11Error):
@@ -57,20 +65,24 @@ class Madre:
         Raises:
             MadreUnreachable, MadreRefused.
         """
-        try:
+        with self._answers():
             answer = self.http.request(method, path, **options)
-            body = answer.json()
+            body = _body(answer)
+        if not isinstance(body, dict):
+            raise MadreRefused({"detail": str(body)})
+        return body
+
+    @contextmanager
+    def _answers(self) -> Iterator[None]:
+        """Whatever goes wrong between here and there is told as one of our errors."""
+        try:
+            yield
         except httpx.InvalidURL as error:
             raise MadreUnreachable(f"{self._url} is not an address: {error}") from error
         except httpx.HTTPError as error:
             raise MadreUnreachable(f"no madre answers at {self._url}: {error}; is vx11 serve running there?") from error
         except ValueError as error:
-            raise MadreUnreachable(
-                f"what answers at {self._url} is not a madre: {answer.status_code}, not JSON"
-            ) from error
-        if answer.status_code >= 400 or not isinstance(body, dict):
-            raise MadreRefused(body if isinstance(body, dict) else {"detail": str(body)})
-        return body
+            raise MadreUnreachable(f"what answers at {self._url} is not a madre: {error}") from error
 
     def post(self, path: str, **body: Any) -> dict[str, Any]:
         """A POST; what is None is left out."""
@@ -80,6 +92,53 @@ class Madre:
         """What is open, and whether only the core runs."""
         parameters = {"closed": str(closed).lower()} | ({"service": service} if service else {})
         return self.call("GET", "/api/v1/windows/status", params=parameters)
+
+    def events(
+        self, *, service: str | None = None, lost: Callable[[], object] = lambda: None
+    ) -> Iterator[dict[str, Any]]:
+        """What happens to windows, as it happens: first the present ones (`state`), then each event; without end.
+
+        When madre restarts, or the connection breaks, it goes on as soon as madre answers again: with what it has
+        missed, or with `state`.
+
+        Args:
+            service: only of this service.
+            lost: called when madre has stopped answering; once until it answers again.
+
+        Raises:
+            MadreUnreachable: at the first try alone.
+            MadreRefused: also later, when the token is no longer taken.
+        """
+        begun, told, last, pause = False, False, "", PAUSE
+        while True:
+            try:
+                with self._stream(service, last) as source:
+                    begun, told, pause = True, False, PAUSE
+                    for found in source.iter_sse():
+                        last = found.id
+                        if found.data:  # none stands in the comments that keep the connection alive
+                            yield found.json()
+            except (MadreUnreachable, MadreRefused) as error:
+                if not begun or not _may_pass(error):
+                    raise
+                if not told:
+                    lost()
+                told = True
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    @contextmanager
+    def _stream(self, service: str | None, last: str) -> Iterator[EventSource]:
+        parameters = {"service": service} if service else {}
+        headers = {"Last-Event-ID": last} if last else {}
+        with (
+            self._answers(),
+            connect_sse(self.http, "GET", EVENTS, params=parameters, headers=headers, timeout=SILENCE) as source,
+        ):
+            if source.response.status_code >= 400:
+                source.response.read()
+                _body(source.response)
+            yield source
 
     def solo_madre(self, *, dry_run: bool = False, foreign: str | None = None) -> dict[str, Any]:
         """Returns the cell to SOLO_MADRE; `foreign` is `report` or `stop`, None for what madre is configured to do."""
@@ -91,6 +150,27 @@ class Madre:
             return self.call("GET", "/health") == {"status": "ok"}
         except Vx11Error:
             return False
+
+
+def _body(answer: httpx.Response) -> Any:
+    """What stands in an answer.
+
+    Raises:
+        MadreRefused: it is a problem document.
+        ValueError: it is not JSON.
+    """
+    try:
+        body = answer.json()
+    except ValueError as error:
+        raise ValueError(f"{answer.status_code}, not JSON") from error
+    if answer.status_code >= 400:
+        raise MadreRefused(body if isinstance(body, dict) else {"detail": str(body)})
+    return body
+
+
+def _may_pass(error: MadreUnreachable | MadreRefused) -> bool:
+    """Whether the same request may do later: nobody answered, or it was too much just now."""
+    return isinstance(error, MadreUnreachable) or error.problem.get("status") in (429, 503)
 
 
 def _address(url: str) -> httpx.URL:

@@ -18,6 +18,7 @@ LEAVES = {"errors", "units", "clock", "yamlfile", "statefiles"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "client": LEAVES,
+    "watch": LEAVES | {"client"},
     "tokens": LEAVES,
     "catalogue": LEAVES,
     "evidence": LEAVES,
@@ -27,7 +28,7 @@ MAY_IMPORT = {
     "madre": LEAVES | {"tokens", "windows", "engines", "catalogue", "evidence"},
     "recovery": LEAVES | {"evidence"},
     "conductor": LEAVES | {"client", "tokens", "engines", "catalogue", "evidence", "recovery"},
-    "cli": LEAVES | {"client", "tokens", "conductor", "madre", "engines", "catalogue", "evidence", "recovery"},
+    "cli": LEAVES | {"client", "watch", "tokens", "conductor", "madre", "engines", "catalogue", "evidence", "recovery"},
     "__main__": {"cli"},
     "__init__": set[str](),
 }

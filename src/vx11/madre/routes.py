@@ -13,7 +13,7 @@ from fastapi.security import HTTPBearer
 from starlette.responses import Response
 
 from vx11.madre import models
-from vx11.madre.streams import EventStream, Stream, Streams
+from vx11.madre.streams import EXAMPLE, EventStream, Stream, Streams
 from vx11.windows import solo_madre
 from vx11.windows.manager import Outcome, Windows
 from vx11.windows.opening import OpenRequest
@@ -155,7 +155,7 @@ async def status(
     "/api/v1/windows/events",
     tags=["windows"],
     response_class=EventStream,
-    responses={200: {"model": models.WindowEvent | models.StateEvent, "description": "The data of each event"}},
+    responses={200: {"content": {"text/event-stream": {"example": EXAMPLE}}}},
 )
 async def events(
     request: Request,

@@ -17,6 +17,7 @@ from vx11.units import Seconds
 from vx11.windows.sampler import INTERVAL
 
 _RATE = re.compile(r"(\d+)/(s|min|h)(?::(\d+))?")
+DEAD_AFTER_MS = 30_000
 _PERIOD = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -103,6 +104,8 @@ class Settings(Model):
         # asyncio turns Nagle's algorithm off only where the protocol is named; it costs 40 ms an answer.
         bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections have it from here: a client that is gone, or takes nothing, is dropped after this time (tcp(7)).
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_AFTER_MS)
         try:
             bound.bind((host.strip("[]"), int(port)))
         except OSError as error:

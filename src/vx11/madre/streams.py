@@ -26,6 +26,12 @@ WAITING = KEPT + 100
 ALIVE = 15.0
 RETRY_AFTER = 5
 COMMENT = ":\n\n"
+EXAMPLE = """\
+id: 5f0c11d2-7
+event: closed
+data: {"number": 7, "event": "closed", "at": "2026-11-21T10:00:30.004211973Z", "window": {"service": "web"}}
+
+"""
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
