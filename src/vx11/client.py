@@ -113,9 +113,9 @@ class Madre:
         while True:
             try:
                 with self._stream(service, last) as source:
-                    begun, told, pause = True, False, PAUSE
+                    told, pause = False, PAUSE
                     for found in source.iter_sse():
-                        last = found.id
+                        begun, last = True, found.id
                         if found.data:  # none stands in the comments that keep the connection alive
                             yield found.json()
             except (MadreUnreachable, MadreRefused) as error:

@@ -142,6 +142,26 @@ class Api:
             process.stdout.close()
 
 
+class Stays(Cell):
+    """A cell whose next madre answers at the address of the first."""
+
+    def _flags(self) -> Any:
+        return [*super()._flags(), *(["--listen", self.url.removeprefix("http://")] if self.url else [])]
+
+    def end_madre(self, number: int = signal.SIGKILL) -> None:
+        """madre ends by a signal."""
+        madre = self.core.pop("madre")
+        madre.send_signal(number)
+        madre.wait(20)
+        assert madre.stdout
+        madre.stdout.close()
+
+    def post(self, verb: str, **body: Any) -> Any:
+        """A call about a window that succeeds."""
+        with self.madre() as madre:
+            return madre.post(f"/api/v1/windows/{verb}", **body)
+
+
 def _problem(answer: httpx.Response, status: int, code: str, field: str | None = None) -> str:
     """Checks a problem document (RFC 9457) down to its fields; answers its detail."""
     assert answer.headers["content-type"] == "application/problem+json"
@@ -268,3 +288,17 @@ def caller(eventually: Callable[..., Any]) -> Callable[[Cell], Iterator[Api]]:
         api.http.close()
 
     return call
+
+
+@pytest.fixture(scope="module")
+def stays(
+    make_bundle: Callable[..., Path], web: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stays]:
+    """A cell on the process engine whose madre may be ended and started again at the same address."""
+    cell = Stays(f"t-{secrets.token_hex(4)}", make_bundle({"web": web}), "process", tmp_path_factory.mktemp("evidence"))
+    try:
+        cell.start()
+        yield cell
+    finally:
+        cell.stop()
+        assert cell.purge() == []

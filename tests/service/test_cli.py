@@ -243,6 +243,7 @@ COMMANDS_OF_A_WINDOW = [
     ["window", "release", "web"],
     ["window", "extend", "web", "--ttl", "5m"],
     ["window", "list"],
+    ["window", "list", "--watch"],
     ["window", "logs", "web"],
     ["solo-madre"],
 ]

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from vx11 import client
 from vx11.client import Madre, MadreRefused, MadreUnreachable, named
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -46,6 +47,87 @@ def test_a_post_leaves_out_what_is_none() -> None:
 def test_the_query_of_a_status(arguments: dict[str, Any], query: dict[str, str]) -> None:
     with madre_that(lambda request: httpx.Response(200, json=dict(request.url.params))) as madre:
         assert madre.status(**arguments) == query
+
+
+class Restarting:
+    """A madre that answers each request for events in turn: with a stream, a problem, or not at all."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def stream(text: str) -> httpx.Response:
+    return httpx.Response(200, text=text, headers={"Content-Type": "text/event-stream"})
+
+
+def problem(status: int, code: str) -> httpx.Response:
+    return httpx.Response(status, json={"status": status, "code": code, "detail": code})
+
+
+GONE = httpx.ConnectError("Connection refused")
+REFUSED = problem(401, "token_invalid")
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that a client would have waited."""
+    waited: list[float] = []
+    monkeypatch.setattr(client.time, "sleep", waited.append)
+    return waited
+
+
+def test_events_are_decoded_and_comments_are_none(pauses: list[float]) -> None:
+    text = ':\n\nid: a-1\nevent: state\ndata: {"number": 1}\n\n:\n\nid: a-2\nevent: opened\ndata: {"number": 2}\n\n'
+    madre = Restarting(stream(text), REFUSED)
+    with madre_that(madre) as found:
+        events = found.events(service="web")
+        assert [next(events), next(events)] == [{"number": 1}, {"number": 2}]
+        with pytest.raises(MadreRefused):
+            next(events)
+    assert madre.asked[0].url.path == "/api/v1/windows/events"
+    assert dict(madre.asked[0].url.params) == {"service": "web"}
+    assert madre.asked[0].headers["accept"] == "text/event-stream"
+    assert "last-event-id" not in madre.asked[0].headers
+
+
+def test_after_a_restart_it_goes_on_from_the_last_event(pauses: list[float]) -> None:
+    first = stream('id: a-7\ndata: {"number": 7}\n\nid: a-8\ndata: {"num')
+    too_many = problem(503, "too_many_streams")
+    madre = Restarting(first, *[GONE] * 5, too_many, stream('id: b-1\ndata: {"number": 1}\n\n'), GONE, REFUSED)
+    lost: list[int] = []
+    with madre_that(madre) as found:
+        events = found.events(lost=lambda: lost.append(len(madre.asked)))
+        assert [next(events), next(events)] == [{"number": 7}, {"number": 1}]
+        with pytest.raises(MadreRefused, match="token_invalid"):
+            next(events)
+    assert [request.headers.get("last-event-id") for request in madre.asked] == [None, *["a-7"] * 7, "b-1", "b-1"]
+    assert lost == [2, 9]  # once each time
+    assert pauses == [0.5, 1, 2, 4, 5, 5, 5, 0.5, 1]
+
+
+@pytest.mark.parametrize("answer", [GONE, REFUSED, problem(503, "too_many_streams"), httpx.Response(200, json={})])
+def test_the_first_try_has_to_do(pauses: list[float], answer: httpx.Response | Exception) -> None:
+    with madre_that(Restarting(answer)) as found, pytest.raises((MadreUnreachable, MadreRefused)):
+        next(found.events())
+    assert pauses == []
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 422])
+def test_what_madre_refuses_for_good_ends_it(pauses: list[float], code: int) -> None:
+    madre = Restarting(stream("id: a-1\ndata: {}\n\n"), problem(code, "no"))
+    with madre_that(madre) as found:
+        events = found.events()
+        assert next(events) == {}
+        with pytest.raises(MadreRefused, match="no"):
+            next(events)
 
 
 def test_solo_madre_says_whether_it_is_a_dry_run() -> None:

@@ -45,9 +45,9 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        refusal = self._judge(scope)
         if scope["method"] == "HEAD":  # answered as GET; the server leaves the body out
             scope = {**scope, "method": "GET"}
-        refusal = self._judge(scope)
         await (refusal or self._app)(scope, receive, send)
 
     def _judge(self, scope: Scope) -> ASGIApp | None:

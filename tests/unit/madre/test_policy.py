@@ -81,6 +81,8 @@ def test_work_never_counts_on_the_budget_of_an_emergency(path: str) -> None:
     [
         ("GET", "/health", True),
         ("HEAD", "/health", True),
+        ("GET", "/api/v1/windows/events", True),
+        ("HEAD", "/api/v1/windows/events", False),
         ("POST", "/health", False),
         ("GET", "/health/", False),
         ("GET", "//health", False),

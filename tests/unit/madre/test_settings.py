@@ -9,7 +9,7 @@ import pytest
 
 from vx11.errors import InputError
 from vx11.madre import settings
-from vx11.madre.settings import DEFAULT_RATE, Rate, Settings
+from vx11.madre.settings import DEAD_AFTER_MS, DEFAULT_RATE, Rate, Settings
 
 Write = Callable[[str, str], Path]
 
@@ -111,6 +111,15 @@ def test_a_free_port_is_bound_and_answers_at_once(address: str, family: int) -> 
         assert bound.family == family
         assert bound.getsockname()[1] > 0
         assert bound.proto == socket.IPPROTO_TCP  # without it asyncio leaves Nagle's algorithm on
+
+
+def test_who_takes_nothing_is_dropped_in_the_end() -> None:
+    with Settings(listen="127.0.0.1:0").bind() as bound, socket.socket() as client:
+        bound.listen()
+        client.connect(bound.getsockname())
+        accepted, _ = bound.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == DEAD_AFTER_MS
 
 
 def test_a_port_that_is_taken_is_told() -> None:
