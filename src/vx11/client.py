@@ -18,6 +18,10 @@ SILENCE = httpx.Timeout(5.0, read=40.0)
 PAUSE, LONGEST_PAUSE = 0.5, 5.0
 
 
+def _ignored(now: bool) -> None:
+    """Whether madre answers, for who does not want to know."""
+
+
 class MadreUnreachable(Vx11Error):
     """Nobody answers at the address, or what answers is not a madre."""
 
@@ -94,7 +98,7 @@ class Madre:
         return self.call("GET", "/api/v1/windows/status", params=parameters)
 
     def events(
-        self, *, service: str | None = None, lost: Callable[[], object] = lambda: None
+        self, *, service: str | None = None, answers: Callable[[bool], object] = _ignored
     ) -> Iterator[dict[str, Any]]:
         """What happens to windows, as it happens: first the present ones (`state`), then each event; without end.
 
@@ -103,17 +107,19 @@ class Madre:
 
         Args:
             service: only of this service.
-            lost: called when madre has stopped answering; once until it answers again.
+            answers: told False when madre has stopped answering, and True when it answers again.
 
         Raises:
             MadreUnreachable: at the first try alone.
             MadreRefused: also later, when the token is no longer taken.
         """
-        begun, told, last, pause = False, False, "", PAUSE
+        begun, lost, last, pause = False, False, "", PAUSE
         while True:
             try:
                 with self._stream(service, last) as source:
-                    told, pause = False, PAUSE
+                    if lost:
+                        answers(True)
+                    lost, pause = False, PAUSE
                     for found in source.iter_sse():
                         begun, last = True, found.id
                         if found.data:  # none stands in the comments that keep the connection alive
@@ -121,9 +127,9 @@ class Madre:
             except (MadreUnreachable, MadreRefused) as error:
                 if not begun or not _may_pass(error):
                     raise
-                if not told:
-                    lost()
-                told = True
+                if not lost:
+                    answers(False)
+                lost = True
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

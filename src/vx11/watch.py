@@ -25,8 +25,8 @@ class View(Protocol):
     def show(self, event: dict[str, Any]) -> None:
         """Something happened."""
 
-    def lost(self) -> None:
-        """madre has stopped answering."""
+    def answers(self, now: bool) -> None:
+        """madre has stopped answering, or answers again."""
 
 
 def run(madre: Madre, *, as_json: bool) -> None:
@@ -47,7 +47,7 @@ def run(madre: Madre, *, as_json: bool) -> None:
 
 
 def _follow(madre: Madre, view: View) -> None:
-    for event in madre.events(lost=view.lost):
+    for event in madre.events(answers=view.answers):
         view.show(event)
 
 
@@ -59,9 +59,10 @@ class Lines:
         for line in lines(event):
             typer.echo(line)
 
-    def lost(self) -> None:
+    def answers(self, now: bool) -> None:
         """Told apart from what happens."""
-        typer.echo(LOST, err=True)
+        if not now:
+            typer.echo(LOST, err=True)
 
 
 class Objects(Lines):
@@ -83,6 +84,7 @@ class LiveTable:
         # Replaced as a whole, never changed: the other thread may just be reading it.
         self._windows: dict[str, tuple[dict[str, Any], float]] = {}
         self._latest: tuple[str, ...] = ()
+        self._lost = False
         self.live = Live(get_renderable=self._render, console=console, refresh_per_second=1)
 
     def show(self, event: dict[str, Any]) -> None:
@@ -92,16 +94,13 @@ class LiveTable:
         else:
             known = self._windows | _received([event["window"]])
             self._windows = {key: item for key, item in known.items() if item[0]["state"] != "closed"}
-            self._tell(lines(event))
+            self._latest = (*self._latest, *lines(event))[-LATEST:]
         self.live.refresh()
 
-    def lost(self) -> None:
-        """Stands among what happened."""
-        self._tell([LOST])
+    def answers(self, now: bool) -> None:
+        """Said for as long as madre does not."""
+        self._lost = not now
         self.live.refresh()
-
-    def _tell(self, said: Iterable[str]) -> None:
-        self._latest = (*self._latest, *said)[-LATEST:]
 
     def _render(self) -> Group:
         # The time left goes on from what madre said last.
@@ -110,8 +109,9 @@ class LiveTable:
             window | {"remaining_s": max(0.0, window["remaining_s"] - (now - received))}
             for window, received in self._windows.values()
         ]
-        latest = Text("\n".join(["", *self._latest]) if self._latest else "", no_wrap=True, overflow="ellipsis")
-        return Group(table(shown) if shown else Text("nothing is open"), latest)
+        said = [*self._latest, *([LOST] if self._lost else [])]
+        below = Text("\n".join(["", *said]) if said else "", no_wrap=True, overflow="ellipsis")
+        return Group(table(shown) if shown else Text("nothing is open"), below)
 
 
 def _received(windows: Iterable[dict[str, Any]]) -> dict[str, tuple[dict[str, Any], float]]:

@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -230,9 +229,9 @@ def test_streams_do_not_keep_madre_from_stopping(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_client_goes_on_after_a_restart(stays: Any, number: signal.Signals) -> None:
-    lost: list[datetime] = []
+    said: list[bool] = []
     with stays.madre() as caller, stays.madre() as madre:
-        events = madre.events(lost=lambda: lost.append(datetime.now(UTC)))
+        events = madre.events(answers=said.append)
         assert next(events)["windows"] == []
         opened = caller.post("/api/v1/windows/open", service="web", ttl=300)
         assert [next(events)["event"], next(events)["event"]] == ["opening", "opened"]
@@ -241,6 +240,6 @@ def test_a_client_goes_on_after_a_restart(stays: Any, number: signal.Signals) ->
         again = next(events)
         assert again["event"] == "state"
         assert [window["window_id"] for window in again["windows"]] == [opened["window_id"]]
-        assert len(lost) <= 1
+        assert said in ([], [False, True])  # a quick madre is not missed
         caller.post("/api/v1/windows/close", service="web")
         assert [next(events)["event"], next(events)["event"]] == ["closing", "closed"]

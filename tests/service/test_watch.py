@@ -70,6 +70,10 @@ class Watch:
             self.screen += os.read(self._terminal, 65536).decode()
         return self.screen
 
+    def frame(self) -> str:
+        """What the table shows now."""
+        return self.read().rpartition("SERVICE")[2]
+
     def errors(self) -> str:
         """All that it said on stderr, once it has ended."""
         assert self.process.stderr
@@ -175,6 +179,7 @@ def test_on_a_terminal_the_time_left_runs(cell: Any, watch: Callable[..., Watch]
         eventually(lambda: len(set(re.findall(r"5\d\.\d s", shown.read()[begun:]))) >= 3, LIMIT)
     finally:
         cell.start_madre()
+    eventually(lambda: LOST not in shown.frame(), LIMIT)
     cell.post("close", service="web")
     eventually(lambda: "web closed (requested) after " in shown.read(), LIMIT)
     assert shown.interrupt() == 130

@@ -102,14 +102,14 @@ def test_after_a_restart_it_goes_on_from_the_last_event(pauses: list[float]) -> 
     first = stream('id: a-7\ndata: {"number": 7}\n\nid: a-8\ndata: {"num')
     too_many = problem(503, "too_many_streams")
     madre = Restarting(first, *[GONE] * 5, too_many, stream('id: b-1\ndata: {"number": 1}\n\n'), GONE, REFUSED)
-    lost: list[int] = []
+    said: list[tuple[bool, int]] = []
     with madre_that(madre) as found:
-        events = found.events(lost=lambda: lost.append(len(madre.asked)))
+        events = found.events(answers=lambda now: said.append((now, len(madre.asked))))
         assert [next(events), next(events)] == [{"number": 7}, {"number": 1}]
         with pytest.raises(MadreRefused, match="token_invalid"):
             next(events)
     assert [request.headers.get("last-event-id") for request in madre.asked] == [None, *["a-7"] * 7, "b-1", "b-1"]
-    assert lost == [2, 9]  # once each time
+    assert said == [(False, 2), (True, 8), (False, 9)]  # once each time
     assert pauses == [0.5, 1, 2, 4, 5, 5, 5, 0.5, 1]
 
 

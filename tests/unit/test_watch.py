@@ -103,9 +103,11 @@ def test_windows_come_change_and_go_and_what_happened_stays(screen: Screen) -> N
 
 def test_a_new_state_replaces_what_was_known(screen: Screen) -> None:
     screen.view.show(state(WINDOW))
-    screen.view.lost()
+    screen.view.answers(False)
     assert screen.rows()[-1] == watch.LOST
     assert any("id-of-web" in row for row in screen.rows())
+    screen.view.answers(True)
+    assert watch.LOST not in screen.rows()
     screen.view.show(state(WINDOW | {"window_id": "id-of-db", "service": "db"}))
     assert not any("id-of-web" in row for row in screen.rows())
 
