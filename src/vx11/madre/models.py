@@ -284,7 +284,7 @@ class WindowEvent(BaseModel):
     number: int
     event: Kind
     at: str
-    window: WindowView = Field(description="as it was right after; remaining_s counts from when it is sent")
+    window: WindowView = Field(description="as it was right after; remaining_s and usage are those of when it is sent")
 
 
 class Logs(BaseModel):

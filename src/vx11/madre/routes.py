@@ -42,7 +42,7 @@ class Desk:
 
     def __init__(self, windows: Windows, export: Callable[[], bytes], *, stop_foreign: bool) -> None:
         self.windows = windows
-        self.streams = Streams(windows)
+        self.streams = Streams(windows, self.view)
         self.export = export
         self.stop_foreign = stop_foreign
         self._places: dict[str, CapacityLimiter] = {}

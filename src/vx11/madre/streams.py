@@ -8,7 +8,7 @@ import asyncio
 import re
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from anyio import move_on_after
 from starlette.responses import StreamingResponse
@@ -19,6 +19,7 @@ from vx11.madre import models, problems
 from vx11.tokens import Bearer
 from vx11.windows.events import KEPT, Event
 from vx11.windows.manager import Windows
+from vx11.windows.window import Window
 
 MOST = 64
 # All that is kept may be due at once to a client that comes late.
@@ -40,10 +41,12 @@ class Streams:
 
     Args:
         windows: whose events they tell.
+        view: a window as clients see it; must not wait.
     """
 
-    def __init__(self, windows: Windows) -> None:
+    def __init__(self, windows: Windows, view: Callable[[Window], models.WindowView]) -> None:
         self.windows = windows
+        self.view = view
         self._run = secrets.token_hex(4)
         self._inboxes: set[Inbox] = set()
         self._ended = False
@@ -138,7 +141,7 @@ class Stream(EventStream):
     def __init__(self, streams: Streams, inbox: Inbox, expires: int, after: int | None) -> None:
         super().__init__(self._told(), headers=HEADERS)
         self._streams = streams
-        self._windows = streams.windows
+        self._windows, self._view = streams.windows, streams.view
         self._inbox = inbox
         self._expires = expires
         self._after = after
@@ -172,11 +175,10 @@ class Stream(EventStream):
         """The present windows. They are read after the listening began, so nothing is missed between."""
         now = self._windows.clock.now()
         wanted = [window for window in self._windows.windows() if self._inbox.service in (None, window.service)]
-        views = [models.WindowView.of(window, None, now) for window in wanted]
-        return self._text(models.StateEvent(number=self._since, at=now.iso(), windows=views))
+        return self._text(models.StateEvent(number=self._since, at=now.iso(), windows=list(map(self._view, wanted))))
 
     def _event(self, event: Event) -> str:
-        window = models.WindowView.of(event.window, event.window.usage, self._windows.clock.now())
+        window = self._view(event.window)
         return self._text(models.WindowEvent(number=event.number, event=event.kind, at=event.at.iso(), window=window))
 
     def _text(self, event: models.StateEvent | models.WindowEvent) -> str:

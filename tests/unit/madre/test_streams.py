@@ -10,6 +10,7 @@ import pytest
 
 from vx11.clock import NS, Clock, Instant
 from vx11.madre import streams
+from vx11.madre.models import WindowView
 from vx11.madre.streams import MOST, WAITING, Streams
 from vx11.tokens import Bearer
 from vx11.windows.events import Events, Kind
@@ -36,7 +37,7 @@ class Room:
         self.clock = WallClock()
         self.events = Events()
         self.present: list[Window] = []
-        self.streams = Streams(self)  # type: ignore[arg-type] - as many windows as streams need
+        self.streams = Streams(self, lambda window: WindowView.of(window, None, self.clock.now()))  # type: ignore[arg-type] - as many windows as streams need
 
     def windows(self) -> list[Window]:
         return self.present
