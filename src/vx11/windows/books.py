@@ -42,8 +42,11 @@ class Books:
             log.error("%s", error)
 
     def happened(self, kind: Kind, window: Window, actor: str = "madre", data: dict[str, Any] | None = None) -> None:
-        """Records what happened to a window, and tells whoever follows."""
+        """Records what happened to a window."""
         self.record(actor, kind.value, window.window_id, {"service": window.service, **(data or {})})
+
+    def tell(self, kind: Kind, window: Window) -> None:
+        """Tells whoever follows; what happened can be seen by then, so that nobody who asks sees less than was told."""
         self.events.publish(kind, window, self._clock.now())
 
     def next_generation(self, service: str) -> int:
@@ -76,7 +79,6 @@ class Books:
             self.store.save(window)
         except (EvidenceError, OSError) as error:
             raise _not_opened(window.service, error) from error
-        self.events.publish(Kind.OPENING, window, self._clock.now())
 
     def save(self, window: Window) -> None:
         """Writes a window's state.

@@ -8,6 +8,7 @@ import logging
 from concurrent import futures
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 
 from vx11.clock import Clock
 from vx11.engines.port import Engine, EngineError, Found, Running, mark_of
@@ -76,7 +77,7 @@ class Closing:
             self._books.save_quietly(window)
             self._books.happened(Kind.CLOSING, window, actor, {"reason": window.reason})
 
-        if not slot.claim_closing(begin, now, close_by, reason):
+        if not slot.claim_closing(begin, now, close_by, reason, partial(self._books.tell, Kind.CLOSING)):
             return slot.wait(SETTLED, max(0.0, now.seconds_until(slot.window.close_by or now)) + WAIT_LIMIT)
         window = slot.window
         kill = kill or reason is Reason.FORCED
@@ -142,18 +143,24 @@ class Closing:
         slot.next_try = self._clock.now().plus(pause)
         log.error("the window %s could not be closed: %s", slot.window.window_id, why)
 
-        def tell(window: Window) -> None:
+        def save(window: Window) -> None:
             self._books.save_quietly(window)
             self._books.happened(Kind.STUCK, window, data={"why": why, "attempts": attempts, "retry_in_s": pause})
 
-        return slot.set(replace(slot.window, state=State.STUCK, close_attempts=attempts, detail=why), tell)
+        stuck = replace(slot.window, state=State.STUCK, close_attempts=attempts, detail=why)
+        return slot.set(stuck, save, partial(self._books.tell, Kind.STUCK))
 
     def _finish(self, slot: Slot, sample: Sample | None, actor: str, detail: str) -> Window:
         known, closing, now = detail or slot.window.detail, slot.window.closing, self._clock.now()
         if earlier := self._books.store.closed_by_watchdog_at(slot.window.window_id):
             closing = now = earlier
         window = replace(slot.window, state=State.CLOSED, closing=closing, closed=now, usage=sample, detail=known)
-        slot.set(window, self._books.closed, then=lambda: self._registry.retire(slot))
+
+        def retire(closed: Window) -> None:
+            self._registry.retire(slot)
+            self._books.tell(Kind.CLOSED, closed)
+
+        slot.set(window, self._books.closed, retire)
         self._books.store.keep_logs(self._registry.known())
         self.release(window, window.reason or Reason.REQUESTED, actor)
         return window

@@ -120,6 +120,7 @@ class Enforcer:
         if left <= 0:
             slot.warned = due
             self._books.happened(Kind.WARNING, window, data={"remaining_s": round(window.remaining(now), 3)})
+            self._books.tell(Kind.WARNING, window)
         return max(left, 0.0) or TICK
 
     def _expire(self, slot: Slot) -> None:

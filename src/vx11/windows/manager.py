@@ -239,6 +239,7 @@ class Windows:
 
     def _deadline_moved(self, kind: Kind, window: Window, actor: str, data: dict[str, Any]) -> None:
         self._books.happened(kind, window, actor, data)
+        self._books.tell(kind, window)
         self._registry.deadline_changed()
 
     def windows(self) -> list[Window]:

@@ -33,6 +33,7 @@ from vx11.windows.errors import (
     WindowError,
     WindowStuck,
 )
+from vx11.windows.events import Kind
 from vx11.windows.registry import Registry
 from vx11.windows.sampler import Sampler
 from vx11.windows.slot import ENDED, Slot
@@ -185,6 +186,7 @@ class Opening:
         self._books.birth(window, actor)
         slot = Slot(window)
         self._registry.add(slot)
+        self._books.tell(Kind.OPENING, window)
         for other in self._dependencies.dependents(window.service):  # those that went on when an earlier one crashed
             self._dependencies.cover(other.window)
         return slot
@@ -349,7 +351,7 @@ class Opening:
             _expect_wanted(slot)  # under the slot's lock, so that no close is lost between the last look and this
             return replace(window, state=State.OPEN, ready=now, cpu_at_ready=used, endpoints=endpoints)
 
-        return slot.change(as_open, self._books.opened)[0]
+        return slot.change(as_open, self._books.opened, partial(self._books.tell, Kind.OPENED))[0]
 
     def _taken_back(self, slot: Slot, error: BaseException) -> WindowError:
         """Closes a window that did not open; answers the error for the caller, with the service's last words."""

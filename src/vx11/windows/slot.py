@@ -13,6 +13,7 @@ ENDED = frozenset({State.CLOSED, State.STUCK})
 SETTLED = ENDED | {State.OPEN}
 BEGUN = SETTLED | {State.OPENING}
 Save = Callable[[Window], None]
+Then = Callable[[Window], None]
 
 
 class Slot:
@@ -42,32 +43,32 @@ class Slot:
             self.give_up = self.give_up or reason
             return True
 
-    def set(self, window: Window, save: Save, then: Callable[[], None] | None = None) -> Window:
+    def set(self, window: Window, save: Save, then: Then | None = None) -> Window:
         """Changes the window: it is saved before anyone sees it, `then` runs before anyone is woken."""
         with self._changed:
             save(window)
             self.window = window
             if then:
-                then()
+                then(window)
             self._changed.notify_all()
             return window
 
-    def change(self, decide: Callable[[Window], Window], save: Save) -> tuple[Window, bool]:
+    def change(self, decide: Callable[[Window], Window], save: Save, then: Then | None = None) -> tuple[Window, bool]:
         """Changes the window by a rule that sees its present value; answers it and whether it changed."""
         with self._changed:
             after = decide(self.window)
             if after == self.window:
                 return after, False
-            return self.set(after, save), True
+            return self.set(after, save, then), True
 
-    def claim_closing(self, save: Save, now: Instant, close_by: Instant, reason: Reason) -> bool:
+    def claim_closing(self, save: Save, now: Instant, close_by: Instant, reason: Reason, then: Then) -> bool:
         """Moves the window to `closing`; False when somebody else closes it, or it is closed."""
         with self._changed:
             before = self.window
             if before.state in (State.CLOSING, State.CLOSED):
                 return False
             reason = before.reason or reason
-            self.set(replace(before, state=State.CLOSING, closing=now, close_by=close_by, reason=reason), save)
+            self.set(replace(before, state=State.CLOSING, closing=now, close_by=close_by, reason=reason), save, then)
             return True
 
     def sampled(self, at: Instant, usage: Usage) -> Sample:

@@ -61,7 +61,7 @@ def test_one_of_many_closes_it(slot: Slot) -> None:
 
     def claim(number: int) -> bool:
         start.wait(5)
-        return slot.claim_closing(forget, slot.window.opened.plus(number), slot.window.opened, Reason.REQUESTED)
+        return slot.claim_closing(forget, slot.window.opened.plus(number), slot.window.opened, Reason.REQUESTED, forget)
 
     with ThreadPoolExecutor(16) as pool:
         claims = list(pool.map(claim, range(16)))
@@ -82,13 +82,13 @@ def test_one_of_many_closes_it(slot: Slot) -> None:
 )
 def test_what_closes_or_is_closed_cannot_be_claimed(slot: Slot, state: State, *, claimed: bool) -> None:
     slot.window = replace(slot.window, state=state)
-    assert slot.claim_closing(forget, slot.window.opened, slot.window.opened, Reason.EXPIRED) is claimed
+    assert slot.claim_closing(forget, slot.window.opened, slot.window.opened, Reason.EXPIRED, forget) is claimed
 
 
 def test_the_first_reason_stands(slot: Slot) -> None:
-    slot.claim_closing(forget, slot.window.opened, slot.window.opened, Reason.EXPIRED)
+    slot.claim_closing(forget, slot.window.opened, slot.window.opened, Reason.EXPIRED, forget)
     slot.window = replace(slot.window, state=State.STUCK)
-    slot.claim_closing(forget, slot.window.opened, slot.window.opened, Reason.FORCED)
+    slot.claim_closing(forget, slot.window.opened, slot.window.opened, Reason.FORCED, forget)
     assert slot.window.reason is Reason.EXPIRED
 
 
@@ -113,7 +113,7 @@ def test_who_waits_sees_the_state_after_what_follows_it(slot: Slot) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     waits.wait(5)
-    slot.set(replace(slot.window, state=State.CLOSED), forget, then=lambda: order.append("retired"))
+    slot.set(replace(slot.window, state=State.CLOSED), forget, then=lambda _: order.append("retired"))
     thread.join(5)
     assert order == ["retired", "closed"]
 
