@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,16 @@ class Chain:
             self._write(line)
             self.count, self.head = self.count + 1, record["hash"]
 
+    def unfinished(self, begun: str, ended: str) -> dict[str, dict[str, Any]]:
+        """What was begun and not ended: of each subject the data of its last record of the action `begun`."""
+        found: dict[str, dict[str, Any]] = {}
+        for record in _records(self.path):
+            if record["action"] == begun:
+                found[record["subject"]] = record["data"]
+            elif record["action"] == ended:
+                found.pop(record["subject"], None)
+        return found
+
     def _write(self, line: bytes) -> None:
         start = os.lseek(self._file, 0, os.SEEK_END)
         try:
@@ -144,6 +155,12 @@ def _check(record: dict[str, Any], number: int, head: str) -> list[str]:
     if record["hash"] != hash_of(record):
         found.append("does not match its own hash")
     return found
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        for line in file:
+            yield json.loads(line)
 
 
 def _last(path: Path) -> tuple[int, str]:

@@ -28,6 +28,10 @@ class CountedEvidence:
         if action == "closed" and data:
             self._closed.labels(data["reason"]).inc()
 
+    def unfinished(self, begun: str, ended: str) -> dict[str, dict[str, Any]]:
+        """As the evidence says."""
+        return self._evidence.unfinished(begun, ended)
+
 
 class WindowCollector(Collector):
     """The present state of windows, read when somebody asks."""

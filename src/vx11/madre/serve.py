@@ -121,6 +121,9 @@ class _NoEvidence:
     def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
         raise self._why
 
+    def unfinished(self, begun: str, ended: str) -> dict[str, dict[str, Any]]:
+        return {}
+
 
 def _evidence(settings: Settings) -> Evidence:
     try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from collections.abc import Container
 from typing import Any, Protocol
 
 from vx11.clock import Clock
@@ -9,7 +10,7 @@ from vx11.evidence.chain import EvidenceError
 from vx11.windows.errors import EvidenceUnavailable
 from vx11.windows.events import Events, Kind
 from vx11.windows.store import StateStore
-from vx11.windows.window import Window
+from vx11.windows.window import Reason, Window
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,9 @@ class Evidence(Protocol):
         Raises:
             EvidenceError: it could not be written.
         """
+
+    def unfinished(self, begun: str, ended: str) -> dict[str, dict[str, Any]]:
+        """What was begun and not ended: of each subject the data of its last record of the action `begun`."""
 
 
 class Books:
@@ -97,6 +101,13 @@ class Books:
             self.store.save(window)
         except OSError as error:
             log.error("the state of %s cannot be written: %s", window.window_id, error.strerror)
+
+    def lost(self, known: Container[str], detail: str) -> None:
+        """Settles, in evidence, the windows of which nothing is known any more but that they were opened."""
+        for window_id, data in self._evidence.unfinished(Kind.OPENING.value, Kind.CLOSED.value).items():
+            if window_id not in known:
+                about = {"service": data.get("service", ""), "reason": Reason.LOST, "detail": detail}
+                self.record("madre", Kind.CLOSED.value, window_id, about)
 
     def opened(self, window: Window) -> None:
         """A window is open."""

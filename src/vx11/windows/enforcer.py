@@ -220,6 +220,7 @@ class Enforcer:
         for window_id, sentence in broken.items():
             log.error("%s", sentence)
             self._books.record("madre", "closed", window_id, {"reason": Reason.LOST, "detail": sentence})
+        self._books.lost({window.window_id for window in windows}, "no state file was left of it")
         found = self._engine.inventory(self._cell)
         by_id = {item.window_id: item for item in found}
         for window in windows:

@@ -227,3 +227,13 @@ def test_a_chain_has_one_writer(tmp_path: Path) -> None:
         Chain(tmp_path / "evidence.jsonl")
     first.close()
     Chain(tmp_path / "evidence.jsonl").close()
+
+
+def test_what_was_begun_and_not_ended_is_found(path: Path) -> None:
+    chain = Chain(path)
+    for action, subject in (("opening", "a"), ("opening", "b"), ("opened", "a"), ("closed", "a"), ("opening", "c")):
+        chain.append("madre", action, subject, {"service": f"of-{subject}"})
+    assert chain.unfinished("opening", "closed") == {"b": {"service": "of-b"}, "c": {"service": "of-c"}}
+    chain.append("madre", "closed", "b")
+    assert list(chain.unfinished("opening", "closed")) == ["c"]
+    chain.close()

@@ -208,6 +208,10 @@ class FakeEvidence:
             raise EvidenceError("evidence cannot be written: no space left")
         self.records.append((actor, action, subject, data or {}))
 
+    def unfinished(self, begun: str, ended: str) -> dict[str, dict[str, Any]]:
+        found = {about: data for _, action, about, data in self.records if action == begun}
+        return {about: data for about, data in found.items() if ended not in self.actions(about)}
+
     def actions(self, subject: str = "") -> list[str]:
         """What was recorded, about one subject or about all."""
         return [action for _, action, about, _ in self.records if subject in ("", about)]

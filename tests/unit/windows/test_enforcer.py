@@ -351,6 +351,21 @@ def test_a_broken_state_file_is_told_and_what_it_was_of_is_ended(idle_room: Room
     idle_room.windows.stop()
 
 
+def test_a_window_of_which_no_state_is_left_is_settled_in_evidence(room: Room) -> None:
+    window = room.open()
+    room.store.delete(window.window_id)  # as when the state is in memory, and the machine restarts
+    room.restart()
+    assert room.evidence.data("closed") == {
+        "service": "web",
+        "reason": "lost",
+        "detail": "no state file was left of it",
+    }
+    assert room.evidence.actions(window.window_id).count("closed") == 1
+    assert not room.engine.alive()
+    room.restart()
+    assert room.evidence.actions(window.window_id).count("closed") == 1
+
+
 def test_madre_s_end_leaves_windows_open(room: Room) -> None:
     window = room.open()
     room.windows.stop()
