@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vx11.clock import Clock
 from vx11.engines.port import Stamp
 
 LOGS, SOLO_MADRE = "/api/v1/windows/logs", "/api/v1/system/solo_madre"
+OPEN, CLOSE = "/api/v1/windows/open", "/api/v1/windows/close"
 Problem = Callable[..., str]
 
 
@@ -65,6 +67,21 @@ def test_solo_madre_says_what_it_would_stop_and_stops_it(api: Any) -> None:
     assert 0 < done["took_ms"] < 15_000
     again = api.done(SOLO_MADRE)
     assert (again["solo_madre"], again["changed"], again["running"]) == (True, False, [])
+
+
+def test_solo_madre_answers_in_time_under_load_and_while_a_stop_hangs(api: Any) -> None:
+    api.open("stubborn")
+    with ThreadPoolExecutor(80) as callers:
+        opening = [callers.submit(api.post, OPEN, service="slow") for _ in range(75)]  # more than have a place
+        closing = callers.submit(api.post, CLOSE, service="stubborn")  # it has a grace of 20 s, and takes it
+        expected = {"stubborn": "closing", "slow": "opening"}
+        api.until(lambda: {item["service"]: item["state"] for item in api.status()["windows"]} == expected)
+        done = api.done(SOLO_MADRE)
+        assert done["solo_madre"]
+        assert done["took_ms"] < 10_000
+        assert closing.result(20).json()["state"] == "closed"
+        api.until(lambda: all(answer.done() or api.post(CLOSE, service="slow") for answer in opening), 30)
+        assert {answer.result().status_code for answer in opening} <= {409, 502}
 
 
 def test_the_body_of_solo_madre_may_be_left_out(process_api: Any) -> None:

@@ -21,6 +21,7 @@ TITLES = {
     "method_not_allowed": (405, "The endpoint does not take this method"),
     "limits_differ": (409, "The window is open with other limits"),
     "limits_not_applied": (409, "A limit did not take effect"),
+    "returning_to_solo_madre": (409, "Everything is being closed"),
     "window_stuck": (409, "An earlier window could not be closed"),
     "ttl_too_long": (422, "The time is longer than the service allows"),
     "rate_limited": (429, "Too many requests"),

@@ -6,7 +6,7 @@ What needs a window is closed before it, and what it needed after it, unless som
 import contextlib
 import logging
 from concurrent import futures
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from functools import partial
 
@@ -55,6 +55,7 @@ class Closing:
         self._dependencies = dependencies
         self._sampler = sampler
         self._pool = pool
+        self._orphans: dict[str, Future[None]] = {}
 
     def end(self, slot: Slot, reason: Reason, actor: str, *, kill: bool = False, detail: str = "") -> Window:
         """Closes a window and waits until it is closed or stuck; joins a close that is under way already.
@@ -66,6 +67,8 @@ class Closing:
             self.hurry(slot)
             self.release(slot.window, reason, actor)
             return slot.wait(SETTLED, WAIT_LIMIT)
+        if kill:  # also what closes gracefully already
+            self.hurry(slot)
         return self.take_back(slot, reason, actor, kill=kill, detail=detail)
 
     def take_back(self, slot: Slot, reason: Reason, actor: str, *, kill: bool = True, detail: str = "") -> Window:
@@ -115,7 +118,19 @@ class Closing:
                 self._engine.kill(running)
 
     def end_orphan(self, found: Found) -> None:
-        """Ends something that carries the cell's mark and belongs to no window that is open."""
+        """Ends something that carries the cell's mark and belongs to no window; waits for whoever does so already."""
+        mine: Future[None] = Future()
+        other = self._orphans.setdefault(f"{found.window_id} {mark_of(found.running)}", mine)
+        if other is not mine:
+            futures.wait([other], WAIT_LIMIT)
+            return
+        try:
+            self._end_orphan(found)
+        finally:
+            del self._orphans[f"{found.window_id} {mark_of(found.running)}"]
+            mine.set_result(None)
+
+    def _end_orphan(self, found: Found) -> None:
         about = {"service": found.service, "what": found.what, "generation": found.generation, "ran": found.alive}
         self._books.record("madre", "orphan", found.window_id, about)
         try:

@@ -57,7 +57,6 @@ class Enforcer:
         self._pool = pool
         self._stopping = stopping
         self._orphans: dict[str, Instant] = {}
-        self._ending: set[str] = set()
         self._away = False
         self._threads = [
             threading.Thread(target=self._watch_deadlines, name="deadlines", daemon=True),
@@ -166,17 +165,10 @@ class Enforcer:
             if self._is_orphan(item):
                 key = f"{item.window_id} {item.running.container or item.running.pid}"
                 seen[key] = self._orphans.get(key, now)
-                if seen[key].seconds_until(now) >= ORPHAN_GRACE and key not in self._ending:
+                if seen[key].seconds_until(now) >= ORPHAN_GRACE:
                     seen[key] = now
-                    self._ending.add(key)
-                    self._pool.submit(self._end_orphan, key, item)
+                    self._pool.submit(self._closing.end_orphan, item)
         self._orphans = seen
-
-    def _end_orphan(self, key: str, item: Found) -> None:
-        try:
-            self._closing.end_orphan(item)
-        finally:
-            self._ending.discard(key)
 
     def _is_orphan(self, item: Found) -> bool:
         """Whether it belongs to no window: by id and generation, and as what runs in it, never by name."""

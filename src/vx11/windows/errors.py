@@ -51,6 +51,12 @@ class LimitsNotApplied(WindowError):
     field = "resources"
 
 
+class ReturningToSoloMadre(WindowError):
+    """Everything is being closed just now, so nothing is opened."""
+
+    code = "returning_to_solo_madre"
+
+
 class WindowStuck(WindowError):
     """An earlier window of the service could not be closed yet."""
 

@@ -4,6 +4,7 @@ import contextlib
 import threading
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from vx11.windows.books import Books, Evidence
 from vx11.windows.closing import Closing
 from vx11.windows.dependencies import Dependencies
 from vx11.windows.enforcer import Enforcer
-from vx11.windows.errors import NoWindow, WindowStuck
+from vx11.windows.errors import NoWindow, OpenFailed, WindowStuck
 from vx11.windows.events import Kind
 from vx11.windows.opening import Opening, OpenRequest, Services, reused, ttl_of
 from vx11.windows.registry import Registry
@@ -152,9 +153,12 @@ class Windows:
                         return Outcome(None, changed=True)
                     slot = self._opening.birth(service, ttl, request, actor)
                     break
+            was_opening = slot.window.state is State.OPENING
             window = slot.wait(SETTLED if request.wait else BEGUN)
             if window.state is State.STUCK:
                 raise WindowStuck(f"an earlier window of {service.name} could not be closed yet ({window.window_id})")
+            if was_opening and window.state is State.CLOSED and window.ready is None:  # each would fail as this one did
+                raise OpenFailed(window.detail or f"{service.name} was closed before it was ready ({window.reason})")
             with contextlib.suppress(NoWindow):  # it began to close just now, so the service gets a new one
                 if window.state is not State.CLOSED:
                     return self._reuse(slot, ttl, request, actor)
@@ -262,6 +266,10 @@ class Windows:
         """What a window had used at the last sample, or when it closed; None where it cannot be measured."""
         slot = self._registry.by_id(window.window_id)
         return window.usage or (slot.sample if slot else None)
+
+    def no_births(self) -> AbstractContextManager[None]:
+        """For as long as the block runs no window is born."""
+        return self._registry.no_births()
 
     def grace_of(self, window: Window) -> float:
         """Seconds that its close may take, with the grace of what has to close before it."""

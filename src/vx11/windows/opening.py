@@ -28,6 +28,7 @@ from vx11.windows.errors import (
     LimitsDiffer,
     LimitsNotApplied,
     OpenFailed,
+    ReturningToSoloMadre,
     ServiceNotAllowed,
     TtlTooLong,
     WindowError,
@@ -183,6 +184,8 @@ class Opening:
         )
 
     def _born(self, window: Window, actor: str) -> Slot:
+        if self._registry.returning:
+            raise ReturningToSoloMadre(f"{window.service} was not opened, since everything is being closed just now")
         self._books.birth(window, actor)
         slot = Slot(window)
         self._registry.add(slot)

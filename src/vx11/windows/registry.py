@@ -2,6 +2,8 @@
 
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from vx11.windows.errors import NoWindow
 from vx11.windows.slot import Slot
@@ -15,14 +17,27 @@ class Registry:
 
     Attributes:
         births: held while it is decided whether a service gets a new window.
+        returning: how many returns to SOLO_MADRE are under way; meanwhile no window is born.
         deadlines: notified whenever a deadline appears, moves or goes.
     """
 
     def __init__(self) -> None:
         self.births = threading.Lock()
+        self.returning = 0
         self.deadlines = threading.Condition()
         self._slots: dict[str, Slot] = {}
         self._closed: deque[Window] = deque(maxlen=KEPT_CLOSED)
+
+    @contextmanager
+    def no_births(self) -> Iterator[None]:
+        """For as long as the block runs no window is born."""
+        with self.births:
+            self.returning += 1
+        try:
+            yield
+        finally:
+            with self.births:
+                self.returning -= 1
 
     def add(self, slot: Slot) -> None:
         """A window is born, or taken over."""

@@ -71,8 +71,8 @@ def check(windows: Windows) -> Proof:
 def enforce(windows: Windows, actor: str, *, dry_run: bool = False, stop_foreign: bool = False) -> Return:
     """Stops all windows of the cell, side by side, and proves it.
 
-    A window whose grace, with that of what has to close before it, does not fit into the time limit is killed. What has
-    not ended by then makes the proof false.
+    Meanwhile nothing is opened. A window whose grace, with that of what has to close before it, does not fit into the
+    time limit is killed. What has not ended by then makes the proof false.
 
     Args:
         stop_foreign: also stop what is foreign; otherwise it is named and left alone.
@@ -81,9 +81,15 @@ def enforce(windows: Windows, actor: str, *, dry_run: bool = False, stop_foreign
         EngineError: the engine did not answer.
     """
     begun = windows.clock.now()
-    before = check(windows)
     if dry_run:
-        return Return(before, (), before, _ms_since(begun, windows))
+        found = check(windows)
+        return Return(found, (), found, _ms_since(begun, windows))
+    with windows.no_births():
+        return _enforce(windows, actor, begun, stop_foreign=stop_foreign)
+
+
+def _enforce(windows: Windows, actor: str, begun: Instant, *, stop_foreign: bool) -> Return:
+    before = check(windows)
     windows.record(actor, "solo_madre_requested", windows.cell, {"windows": len(before.windows)})
     pool = ThreadPoolExecutor(_STOPPERS, thread_name_prefix="solo")
     ending: list[Future[Any]] = [pool.submit(_stop, windows, window, actor) for window in before.windows]
