@@ -2,14 +2,14 @@
 
 from typing import Any
 
+# Whole lines at once: where they come in pieces, Podman runs those of the two streams together.
 TALKS = """
-import subprocess, sys, time
+import os, subprocess, sys, time
 for number in range(5):
-    print('line', number, flush=True)
-print('a complaint', file=sys.stderr, flush=True)
-subprocess.run([sys.executable, '-c', "print('a child', flush=True)"])
-sys.stdout.buffer.write(b'\\xff odd bytes\\n')
-print('end', flush=True)
+    os.write(1, b'line %d\\n' % number)
+os.write(2, b'a complaint\\n')
+subprocess.run([sys.executable, '-c', "import os; os.write(1, b'a child\\\\n')"])
+os.write(1, b'\\xff odd bytes\\nend\\n')
 time.sleep(60)
 """
 WHOLE = ["line 0", "line 1", "line 2", "line 3", "line 4", "a child", "\ufffd odd bytes", "end"]

@@ -1,5 +1,6 @@
 """What is missing is said before anything starts, in a sentence that names the service and what to do."""
 
+import re
 import uuid
 from typing import Any
 
@@ -61,11 +62,13 @@ class TestBuild:
         said = refusal(docker_bench, entry)
         assert said.startswith("the image of it was not built:\n")
         assert "a-clue-for-the-reader" in said
-        assert "returned a non-zero code: 3" in said
+        assert re.search(r"code: 3|status 3", said)  # Docker, Podman
 
     def test_a_dockerfile_that_is_not_there(self, docker_bench: Any) -> None:
         entry = self.entry(docker_bench, "") | {"build": {"context": ".", "dockerfile": "Missing"}}
-        assert "the image of it was not built: " in refusal(docker_bench, entry)
+        said = refusal(docker_bench, entry)
+        assert said.startswith("the image of it was not built:")
+        assert "Missing" in said
 
     def test_a_context_that_is_not_there(self, docker_bench: Any) -> None:
         entry = self.entry(docker_bench, "") | {"build": "nowhere"}

@@ -23,6 +23,7 @@ import docker.errors
 import requests
 from docker.models.containers import Container
 from docker.types import EndpointConfig, LogConfig, Mount, Ulimit
+from docker.utils import parse_repository_tag
 
 from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
@@ -110,6 +111,8 @@ class DockerEngine:
         self._network = f"vx11-{cell}"
         self._info: Mapping[str, Any] = client.info()
         self._is_local = _is_local(self._info)
+        parts = client.version().get("Components") or []
+        self._is_podman = any(part["Name"] == "Podman Engine" for part in parts)
         self.capabilities = frozenset(self._capabilities())
 
     def _capabilities(self) -> set[str]:
@@ -150,7 +153,13 @@ class DockerEngine:
                 if service.entry.build:
                     self.build(service)
                 else:
-                    self._client.images.pull(image)
+                    self._pull(image)
+
+    def _pull(self, image: str) -> None:
+        name, tag = parse_repository_tag(image)
+        for event in self._client.api.pull(name, tag or "latest", stream=True, decode=True):
+            if "error" in event:
+                raise docker.errors.DockerException(event["error"])
 
     def image_of(self, service: Service) -> str:
         """The image's name; an entry that only builds gets one of its own."""
@@ -415,8 +424,9 @@ class DockerEngine:
 
     def _log_of(self, running: Running, tail: int) -> list[str]:
         with _as_engine_error(f"the log of container {running.container[:12]} was not read"):
-            text: bytes = self._reads.logs(running.container, tail=tail)
-        return text.decode("utf-8", errors="replace").splitlines()
+            # Podman's own tail loses the beginning of lines that were written in pieces.
+            text: bytes = self._reads.logs(running.container, tail="all" if self._is_podman else tail)
+        return text.decode("utf-8", errors="replace").splitlines()[-tail:]
 
     def _keep_log(self, window_id: str, lines: Sequence[str]) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
