@@ -73,7 +73,7 @@ def test_names_places_and_limits(look: Callable[..., Any]) -> None:
         hostname="the-host",
         extra_hosts=["db.example=10.9.8.7", "elsewhere.example:10.9.8.6"],
         working_dir="/usr/lib",
-        ulimits={"nofile": {"soft": 100, "hard": 200}},
+        ulimits={"nofile": {"soft": 100, "hard": 200}, "nproc": 4096},  # Podman raises either when it is left out
         init=True,
     )
     assert seen["files"] == [100, 200]

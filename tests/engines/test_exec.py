@@ -46,5 +46,15 @@ def test_a_check_that_hangs_is_given_up_and_leaves_nothing(bench: Any) -> None:
 def test_a_check_that_is_not_there_did_not_succeed(bench: Any) -> None:
     started = bench.run(WAITS)
     bench.says(started, "up")
-    with pytest.raises(EngineError, match="the health check no-such-check did not run"):
-        bench.engine.exec(started.running, ["no-such-check"], timeout=5)
+    assert _outcome(bench, started) in (
+        "the health check no-such-check did not run",
+        127,
+    )  # as a shell: Podman
+
+
+def _outcome(bench: Any, started: Any) -> str | int:
+    try:
+        code: int = bench.engine.exec(started.running, ["no-such-check"], timeout=5)
+    except EngineError as error:
+        return str(error).partition(":")[0]
+    return code

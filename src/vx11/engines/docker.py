@@ -7,9 +7,9 @@ runs on this host, since the API confirms limits that it did not set (moby#52650
 
 import contextlib
 import copy
-import http
 import json
 import os
+import select
 import signal
 import socket
 import time
@@ -316,10 +316,10 @@ class DockerEngine:
         """The daemon signals, waits and kills; where it does not, this host's kernel is asked directly."""
         asked: float | None = None
         try:
-            self._reads.inspect_container(running.container)  # a daemon that hangs is noticed before the long call
-            asked = time.monotonic()
-            self._client.api.stop(running.container, timeout=max(0, round(grace)))
-            self._expect_ended(running)
+            if self._lives(running):  # a daemon that hangs is noticed before the long call
+                asked = time.monotonic()
+                self._client.api.stop(running.container, timeout=max(0, round(grace)))
+                self._expect_ended(running)
         except _FAILURES as error:
             spent = time.monotonic() - asked if asked else 0.0
             self._pass_by(running, error, procfs.signal_number(signal), max(0.0, grace - spent))
@@ -327,24 +327,30 @@ class DockerEngine:
     def kill(self, running: Running) -> None:
         """SIGKILL, and wait; by the daemon, or without it."""
         try:
-            self._reads.inspect_container(running.container)
-            with _suppress_conflict():  # it ended by itself in between
+            if self._lives(running):
                 self._client.api.kill(running.container)
-            self._client.api.wait(running.container, timeout=CALL_TIMEOUT)
-            self._expect_ended(running)
+                self._client.api.wait(running.container, timeout=CALL_TIMEOUT)
+                self._expect_ended(running)
         except _FAILURES as error:
             self._pass_by(running, error, signal.SIGKILL, 0)
 
+    def _lives(self, running: Running) -> bool:
+        try:
+            return _is_alive(self._reads.inspect_container(running.container)["State"])
+        except docker.errors.NotFound:
+            return False
+
     def _expect_ended(self, running: Running) -> None:
-        if _is_alive(self._reads.inspect_container(running.container)["State"]):
+        if self._lives(running):
             raise EngineError(
                 f"container {running.container[:12]} still runs after the daemon said that it had stopped"
             )
 
     def _pass_by(self, running: Running, error: Exception, number: int, grace: float) -> None:
-        """Ends a container whose daemon did not answer, or failed; a refusal stands, and what is gone has ended."""
-        if isinstance(error, docker.errors.NotFound):
-            return
+        """Ends a container whose daemon did not answer, or failed; a refusal stands, unless it ended by itself."""
+        with contextlib.suppress(*_FAILURES):
+            if isinstance(error, docker.errors.APIError) and not self._lives(running):
+                return
         what = f"container {running.container[:12]} was not stopped: {_reason(error)}"
         if isinstance(error, docker.errors.APIError) and not error.is_server_error():
             raise EngineError(what) from error
@@ -373,8 +379,12 @@ class DockerEngine:
         """Runs a program in the container; what is given up after `timeout` ends with the container."""
         limit = time.monotonic() + timeout
         with _as_engine_error(f"the health check {command[0]} did not run"):
-            check = self._client.api.exec_create(running.container, list(command), stdout=False, stderr=False)["Id"]
-            self._client.api.exec_start(check, detach=True)
+            api, attached = self._client.api, self._is_podman
+            check = api.exec_create(running.container, list(command), stdout=attached, stderr=False)["Id"]
+            if attached:  # Podman notes the end of a program for those alone who listen to it
+                _listen(api.exec_start(check, socket=True), limit)
+            else:
+                api.exec_start(check, detach=True)
             while (state := self._reads.exec_inspect(check))["Running"]:
                 if time.monotonic() > limit:
                     raise EngineError(f"the health check {command[0]} took longer than {timeout:g} s")
@@ -548,17 +558,17 @@ def _with_timeout(api: docker.APIClient, timeout: int) -> docker.APIClient:
     return other
 
 
+def _listen(link: Any, limit: float) -> None:
+    """Reads until the other side closes, or the monotonic clock shows `limit`."""
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    with contextlib.closing(link), contextlib.closing(link._response):  # the SDK keeps the connection there
+        while poll.poll(max(0.0, limit - time.monotonic()) * 1000) and os.read(link.fileno(), 65536):
+            pass
+
+
 def _reason(error: Exception) -> str:
     return str(getattr(error, "explanation", None) or error)
-
-
-@contextlib.contextmanager
-def _suppress_conflict() -> Iterator[None]:
-    try:
-        yield
-    except docker.errors.APIError as error:
-        if error.status_code != http.HTTPStatus.CONFLICT:
-            raise
 
 
 @contextlib.contextmanager
