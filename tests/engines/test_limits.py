@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,20 @@ def test_limits_are_read_back_as_they_were_set(bench: Any, limits: Limits) -> No
     started = bench.run(WAITS, limits)
     bench.says(started, "up")
     assert bench.engine.limits(started.running) == limits
+
+
+def test_a_limit_that_is_not_in_force_is_not_reported(bench: Any) -> None:
+    """Whatever was asked for, and whatever the daemon has on record: the kernel's files decide."""
+    started = bench.run(WAITS, ALL)
+    bench.says(started, "up")
+    running = started.running
+    hierarchy = cgroups.detect()
+    assert hierarchy
+    group = hierarchy.group(running.cgroup) if running.cgroup else cgroups.of_container(running.container, running.pid)
+    lifted = ("cpu.cfs_quota_us", "-1") if group.version == 1 else ("cpu.max", "max")
+    (group.folders["cpu"] / lifted[0]).write_text(lifted[1], encoding="ascii")
+    (group.folders["pids"] / "pids.max").write_text("max", encoding="ascii")
+    assert bench.engine.limits(running) == replace(ALL, cpu=None, pids=None)
 
 
 def test_without_control_groups_none_is_claimed(rootless_bench: Any) -> None:

@@ -4,6 +4,7 @@ A `Group` is a set of folders, one for each controller (all the same one in vers
 version. Sources: Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of the kernel. Standard library only.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -233,12 +234,11 @@ class Hierarchy:
 
     def names(self, parent: str) -> list[str]:
         """Groups that exist below `parent`, as names for `group`."""
-        found: dict[str, None] = {}
-        for mount in self.mounts.values():
-            folder = mount / PARENT / parent
-            if folder.is_dir():
-                found |= {f"{parent}/{item.name}": None for item in sorted(folder.iterdir()) if item.is_dir()}
-        return list(found)
+        found: set[str] = set()
+        for mount in set(self.mounts.values()):
+            with contextlib.suppress(OSError), os.scandir(mount / PARENT / parent) as items:
+                found |= {f"{parent}/{item.name}" for item in items if item.is_dir()}
+        return sorted(found)
 
 
 def detect(mount: Path = MOUNT, mounts_file: Path = Path("/proc/self/mounts")) -> Hierarchy | None:

@@ -285,7 +285,8 @@ class ProcessEngine:
     def inventory(self, cell: str) -> list[Found]:
         """Processes of the cell, one entry a window: the process that leads its session; then groups without any."""
         windows: dict[str, Found] = {}
-        for pid, marks in self._of_cell(cell).items():
+        groups = self._groups(cell)
+        for pid, marks in self._of_cell(cell, groups).items():
             window, started = marks.get(WINDOW, ""), procfs.start_time(pid)
             if started is None or (window in windows and procfs.session_of(pid) != pid):
                 continue
@@ -299,19 +300,19 @@ class ProcessEngine:
                 running,
                 generation=int(generation) if generation.isdecimal() else 0,
             )
-        for name in self._groups(cell):
+        for name in groups:
             window = name.rpartition("/")[2]
             running = Running(self.name, window, cgroup=name)
             windows.setdefault(window, Found(window, "", f"control group {name}", running, alive=False))
         return list(windows.values())
 
-    def _of_cell(self, cell: str) -> dict[int, dict[str, str]]:
+    def _of_cell(self, cell: str, groups: Sequence[str]) -> dict[int, dict[str, str]]:
         """Living processes with their marks: by the marks, and by the groups, since marks can be lost.
 
         While a program replaces itself by another (execve(2)) its environment cannot be read for a moment.
         """
         found = {pid: procfs.environment(pid) for pid in procfs.marked(CELL, cell)}
-        for name in self._groups(cell):
+        for name in groups:
             known = {CELL: cell, WINDOW: name.rpartition("/")[2]}
             found |= {pid: found.get(pid, {}) | known for pid in self._alive_in(name)}
         return found
@@ -325,8 +326,9 @@ class ProcessEngine:
 
     def residue(self, cell: str) -> list[str]:
         """Processes, control groups, volumes and temporary files of the cell."""
-        found = [f"process {pid}" for pid in self._of_cell(cell)]
-        found += [f"control group {name}" for name in self._groups(cell)]
+        groups = self._groups(cell)
+        found = [f"process {pid}" for pid in self._of_cell(cell, groups)]
+        found += [f"control group {name}" for name in groups]
         found += [f"volume {folder.name}" for folder in sorted(self._data.iterdir())]
         return found + [f"temporary files {folder.name}" for folder in sorted(self._temporary.iterdir())]
 
@@ -336,7 +338,7 @@ class ProcessEngine:
 
     def purge(self, cell: str) -> None:
         """Kills and removes all that `residue` names."""
-        if not procfs.end_all(lambda: list(self._of_cell(cell)), KILL_TIMEOUT):
+        if not procfs.end_all(lambda: list(self._of_cell(cell, self._groups(cell))), KILL_TIMEOUT):
             raise EngineError(f"processes of the cell {cell} are still there {KILL_TIMEOUT:g} s after SIGKILL")
         for name in self._groups(cell):
             self._drop_group(name)

@@ -60,9 +60,9 @@ def parent_of(pid: int) -> int | None:
 
 def pids() -> Iterator[int]:
     """All processes now."""
-    for folder in PROC.iterdir():
-        if folder.name.isdecimal():
-            yield int(folder.name)
+    with os.scandir(PROC) as folders:
+        names = [folder.name for folder in folders]
+    yield from (int(name) for name in names if name.isdecimal())
 
 
 def command(pid: int) -> list[str]:
@@ -81,16 +81,27 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def _variables(pid: int) -> list[bytes]:
+    return _environ(pid).split(b"\0")
+
+
+def _environ(pid: int) -> bytes:
+    """Unbuffered, since all processes are looked at each second."""
     try:
-        return (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        handle = os.open(f"{PROC}/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return []
+        return b""
+    try:
+        return b"".join(iter(lambda: os.read(handle, 65536), b""))
+    except OSError:
+        return b""
+    finally:
+        os.close(handle)
 
 
 def marked(name: str, value: str) -> list[int]:
     """Living processes whose environment says NAME=VALUE."""
-    wanted = f"{name}={value}".encode()
-    return [pid for pid in pids() if wanted in _variables(pid) and lives(pid)]
+    wanted = f"\0{name}={value}\0".encode()
+    return [pid for pid in pids() if wanted in b"\0" + _environ(pid) + b"\0" and lives(pid)]
 
 
 def belonging(name: str, value: str, session: int | None) -> set[int]:

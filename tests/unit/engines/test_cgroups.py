@@ -143,6 +143,7 @@ def test_what_the_kernel_refuses_is_told_with_the_file(group: MakeGroup) -> None
             {"read_iops": 100, "write_iops": 50},
         ),
         (1, {"blkio/blkio.throttle.read_iops_device": ""}, {}),
+        (1, {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n", "pids/pids.max": "max\n"}, {}),
         (2, {}, {}),
         (2, {"cpu/cpu.max": "50000 100000\n"}, {"cpu": 0.5}),
         (2, {"cpu/cpu.max": "max 100000\n"}, {}),
@@ -156,6 +157,24 @@ def test_what_the_kernel_refuses_is_told_with_the_file(group: MakeGroup) -> None
             2,
             {"io/io.max": "8:16 rbps=max wbps=max riops=300 wiops=70\n8:0 rbps=1048576 wbps=max riops=100 wiops=80\n"},
             {"read_iops": 100, "write_iops": 70},
+        ),
+        (
+            2,
+            {"io/io.max": "253:0 riops=900\n8:16 wiops=50\n8:0 rbps=max wbps=max riops=max wiops=max\n"},
+            {"read_iops": 900, "write_iops": 50},
+        ),
+        (2, {"io/io.max": "8:0 rbps=1048576 wbps=2097152 riops=max wiops=max\n"}, {}),  # bytes are no operations
+        (2, {"cpu/cpu.max": "max\n", "memory/memory.max": "0\n"}, {"memory": 0}),
+        (
+            2,  # all of them together
+            {
+                "cpu/cpu.max": "150000 100000\n",
+                "memory/memory.max": "67108864\n",
+                "memory/memory.swap.max": "0\n",
+                "pids/pids.max": "50\n",
+                "io/io.max": "259:0 rbps=max wbps=max riops=300 wiops=200\n",
+            },
+            {"cpu": 1.5, "memory": 67108864, "pids": 50, "read_iops": 300, "write_iops": 200},
         ),
         (2, {"io/io.max": "8:16 riops=max wiops=70\n8:0 riops=5 wiops=max\n"}, {"read_iops": 5, "write_iops": 70}),
     ],
