@@ -16,8 +16,9 @@ WAITS = "import time; print('up', flush=True); time.sleep(60)"
 KEEPS = """
 import pathlib, sys, time
 file = pathlib.Path(sys.argv[1], 'kept')
-print('found' if file.exists() else 'new', flush=True)
+said = 'found' if file.exists() else 'new'
 file.write_text('kept')
+print(said, flush=True)
 time.sleep(60)
 """
 
