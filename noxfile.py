@@ -45,7 +45,7 @@ def podman(session: nox.Session) -> None:
     """Run the docker engine's tests on Podman's socket, in namespaces of their own; needs root, and Docker's images."""
     session.install("-e", ".", *groups("tests"))
     command = ("python", "-m", "pytest", *SIDE_BY_SIDE, "tests/engines", "-m", "docker", *session.posargs)
-    session.run("tests/engines/with-podman.sh", *command, external=True, interrupt_timeout=CLEAN_UP_S)
+    session.run("sh", "tests/engines/with-podman.sh", *command, external=True, interrupt_timeout=CLEAN_UP_S)
 
 
 @nox.session
