@@ -141,9 +141,9 @@ class Enforcer:
         back, self._away = self._away, False
         self._retry_stuck(at_once=back)
         self._end_orphans(found)
-        alive = {item.window_id for item in found if item.alive}
+        alive = [item for item in found if item.alive]
         for slot in open_before:
-            if slot.window.window_id not in alive:
+            if not any(_is_of(item, slot.window) for item in alive):
                 self._look_after(slot)
 
     def _say_away(self, error: EngineError) -> None:
@@ -235,3 +235,11 @@ class Enforcer:
         elif window.state is not State.OPEN:
             slot.set(replace(slot.window, state=State.STUCK), self._books.save_quietly)
             slot.next_try = self._clock.now()
+
+
+def _is_of(item: Found, window: Window) -> bool:
+    """Whether something is what a window runs: its container, or its first process, whose end is the service's end."""
+    known, seen = window.running, item.running
+    if item.window_id != window.window_id or known is None:
+        return False
+    return known.container == seen.container and seen.pid in (0, known.pid)

@@ -141,6 +141,14 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_a_crash(room: Room, eve
     eventually(lambda: ended(room) == [("db", Reason.CRASHED)])
 
 
+def test_when_the_first_process_ends_the_service_has_ended(room: Room, eventually: Eventually) -> None:
+    window = room.open()
+    room.crash()
+    child = room.engine.stray(window.window_id, "web")
+    eventually(lambda: ended(room) == [("web", Reason.CRASHED)])
+    assert child.running.pid != window.running.pid
+
+
 def test_when_the_engine_is_back_what_was_stuck_is_tried_at_once(room: Room, eventually: Eventually) -> None:
     room.open(ttl=60.0)
     for method in ("inventory", "stop", "kill"):
