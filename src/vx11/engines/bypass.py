@@ -4,7 +4,11 @@ A container's processes are found by the control group that is named after it, s
 is missed whose first process is dead (`pid: host`). Standard library only: the watchdog uses it too.
 """
 
+import re
+
 from vx11.engines import cgroups, procfs
+
+_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class BypassError(Exception):
@@ -12,7 +16,13 @@ class BypassError(Exception):
 
 
 def members(container: str) -> list[int]:
-    """Living processes of a container on this machine."""
+    """Living processes of a container on this machine.
+
+    Raises:
+        BypassError: it is not the whole id of a container, and could name groups of another kind.
+    """
+    if not _ID.fullmatch(container):
+        raise BypassError(f"{container!r} is not the whole id of a container")
     return [pid for pid in procfs.pids() if cgroups.is_in_container(container, pid) and procfs.lives(pid)]
 
 

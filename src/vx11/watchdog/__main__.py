@@ -1,0 +1,57 @@
+"""`python -I -m vx11.watchdog --state DIR`: looks after the cell whose state folder that is."""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from vx11.clock import Clock
+from vx11.engines import cgroups
+from vx11.statefiles import WATCHDOG_LOCK, WINDOWS, held_lock
+from vx11.watchdog.orphans import Orphans
+from vx11.watchdog.record import StateFolder
+from vx11.watchdog.windows import Windows
+
+LOCK_TRIES = 20
+
+
+def main() -> int:
+    """Entry point; ends with 0 on SIGTERM, with 3 when another watchdog looks after the cell."""
+    parser = argparse.ArgumentParser(prog="vx11 watchdog", description="Closes windows that are overdue.")
+    parser.add_argument("--state", type=Path, required=True, help="state folder of the cell, which has its name")
+    state = parser.parse_args().state
+    try:
+        (state / WINDOWS).mkdir(parents=True, exist_ok=True)  # it may be started before madre
+    except OSError as error:
+        _say(f"the state folder {state} cannot be used: {error.strerror}; name another with --state")
+        return 3
+    for _ in range(LOCK_TRIES):  # madre asks who is alive by trying the lock for a moment
+        try:
+            with held_lock(state / WATCHDOG_LOCK):
+                _watch(state)
+                return 0
+        except BlockingIOError:
+            time.sleep(0.05)
+    _say(f"another watchdog looks after {state}")
+    return 3
+
+
+def _watch(state: Path) -> None:
+    """Until SIGTERM or SIGINT."""
+    folder, clock, hierarchy = StateFolder(state, _say), Clock(), cgroups.detect()
+    windows, orphans = Windows(folder, clock, _say, hierarchy), Orphans(folder, clock, _say, hierarchy)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: windows.stop())
+    threading.Thread(target=orphans.run, daemon=True).start()
+    windows.run()
+    orphans.stopping.set()
+
+
+def _say(text: str) -> None:
+    print(f"watchdog: {text}", file=sys.stderr, flush=True)  # noqa: T201 - its log
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Ends what a window runs, on whichever engine."""
+
+import signal
+import time
+from dataclasses import dataclass
+
+from vx11.engines import bypass, cgroups, procfs
+from vx11.watchdog import dockerapi
+
+KILL_TIMEOUT = 5.0
+
+
+class EndError(Exception):
+    """It still runs, or nobody can tell."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What has to end.
+
+    Attributes:
+        window_id: the window that it belongs to; processes carry it as their mark.
+        container: container id, empty for processes.
+        pid, start_time: first process and its start (proc(5)); 0 where they are not known.
+        cgroup: name of the control group of processes below the engine's own, empty without one.
+    """
+
+    window_id: str
+    container: str = ""
+    pid: int = 0
+    start_time: int = 0
+    cgroup: str = ""
+    stop_signal: str = "SIGTERM"
+
+
+def end(target: Target, grace: float, hierarchy: cgroups.Hierarchy | None) -> None:
+    """Sends the stop signal, kills after `grace` seconds; returns when nothing of it runs.
+
+    Args:
+        grace: seconds; with 0 it is killed at once.
+
+    Raises:
+        EndError: it still runs, or nobody can tell.
+    """
+    if target.container:
+        _end_container(target, grace)
+    else:
+        _end_processes(target, grace, hierarchy)
+
+
+def _end_container(target: Target, grace: float) -> None:
+    """By the daemon, or past it; counts only when it is seen not to run."""
+    limit = time.monotonic() + grace
+    try:
+        state = dockerapi.state(target.container)
+        if state and state["Running"]:
+            dockerapi.stop(target.container, grace)
+            state = dockerapi.state(target.container)
+        if state and state["Running"]:
+            raise dockerapi.DaemonError("it still runs after the daemon said that it had stopped")
+    except dockerapi.DaemonError as silent:
+        try:
+            bypass.end(
+                target.container,
+                target.pid,
+                target.start_time,
+                number=_number(target.stop_signal),
+                grace=max(0.0, limit - time.monotonic()),
+                timeout=KILL_TIMEOUT,
+            )
+        except bypass.BypassError as error:
+            raise EndError(f"{silent}; {error}") from error
+
+
+def _end_processes(target: Target, grace: float, hierarchy: cgroups.Hierarchy | None) -> None:
+    pid, started = target.pid, target.start_time
+    if grace and pid and procfs.send(pid, started, _number(target.stop_signal)):
+        procfs.wait_gone(pid, started, grace)
+    if not procfs.end_all(lambda: _members(target, hierarchy), KILL_TIMEOUT):
+        raise EndError(f"its processes are still there {KILL_TIMEOUT:g} s after SIGKILL")
+
+
+def _members(target: Target, hierarchy: cgroups.Hierarchy | None) -> list[int]:
+    """Living processes of a window: those that carry its mark, its first one with its session, and its group."""
+    leads = procfs.is_alive(target.pid, target.start_time)
+    found = procfs.belonging("VX11_WINDOW", target.window_id, session=target.pid if leads else None)
+    if target.cgroup and hierarchy:
+        found |= set(hierarchy.group(target.cgroup).members())
+    living = {one for one in found if procfs.is_alive(one, procfs.start_time(one) or 0)}
+    return sorted(living | {target.pid} if leads else living)
+
+
+def _number(stop_signal: str) -> int:
+    """The stop signal, or SIGTERM for a name that means none here: whatever it is, the window has to end."""
+    try:
+        return procfs.signal_number(stop_signal)
+    except ValueError:
+        return signal.SIGTERM
