@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CONNECT_TIMEOUT = 1.0
-ANSWER_TIMEOUT = 5.0
+ANSWER_TIMEOUT = 3.0
 STOP_MARGIN = 10.0
 
 

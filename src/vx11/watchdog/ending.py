@@ -49,27 +49,30 @@ def end(target: Target, grace: float, hierarchy: cgroups.Hierarchy | None) -> No
 
 
 def _end_container(target: Target, grace: float) -> None:
-    """By the daemon, or past it; counts only when it is seen not to run."""
-    limit = time.monotonic() + grace
+    """By the daemon, or past it with what is left of the grace; counts only when it is seen not to run."""
+    left = grace
     try:
-        state = dockerapi.state(target.container)
-        if state and state["Running"]:
-            dockerapi.stop(target.container, grace)
-            state = dockerapi.state(target.container)
-        if state and state["Running"]:
-            raise dockerapi.DaemonError("it still runs after the daemon said that it had stopped")
-    except dockerapi.DaemonError as silent:
+        if not _runs(target.container):
+            return
+        begun = time.monotonic()
         try:
-            bypass.end(
-                target.container,
-                target.pid,
-                target.start_time,
-                number=_number(target.stop_signal),
-                grace=max(0.0, limit - time.monotonic()),
-                timeout=KILL_TIMEOUT,
-            )
+            dockerapi.stop(target.container, grace)
+        finally:
+            left = max(0.0, grace - (time.monotonic() - begun))
+        if _runs(target.container):
+            raise dockerapi.DaemonError("it still runs after the daemon said that it had stopped")
+    except dockerapi.DaemonError as unable:
+        number = _number(target.stop_signal)
+        try:
+            bypass.end(target.container, target.pid, target.start_time, number=number, grace=left, timeout=KILL_TIMEOUT)
         except bypass.BypassError as error:
-            raise EndError(f"{silent}; {error}") from error
+            raise EndError(f"{unable}; {error}") from error
+
+
+def _runs(container: str) -> bool:
+    """As the daemon says; one that it does not know does not."""
+    state = dockerapi.state(container)
+    return state is not None and bool(state["Running"])
 
 
 def _end_processes(target: Target, grace: float, hierarchy: cgroups.Hierarchy | None) -> None:

@@ -90,7 +90,7 @@ class Orphans:
                 self._attempts.attempt(key, _name(item), functools.partial(self._end, item))
 
     def _is_accounted_for(self, window_id: str) -> bool:
-        return self._folder.record(window_id) is not None and not self._folder.is_marked(window_id)
+        return self._folder.is_recorded(window_id) and not self._folder.is_marked(window_id)
 
     def _end(self, item: Marked) -> None:
         if not self._is_accounted_for(item.target.window_id):

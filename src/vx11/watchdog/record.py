@@ -126,6 +126,10 @@ class StateFolder:
         self._known = {path: found for path in paths if (found := self._unchanged(path))}
         return [record for _, record in self._known.values()]
 
+    def is_recorded(self, window_id: str) -> bool:
+        """Whether a window has a state file that can be read."""
+        return self._unchanged(self._windows / f"{window_id}.json") is not None
+
     def _unchanged(self, path: Path) -> tuple[_Version, Record] | None:
         try:
             status = path.stat()

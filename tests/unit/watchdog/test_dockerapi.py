@@ -40,7 +40,7 @@ def test_a_stop_tells_the_grace(daemon: FakeDaemon, status: int) -> None:
 
 def test_a_stop_that_failed_says_why(daemon: FakeDaemon) -> None:
     daemon.stop_status = 500
-    with pytest.raises(DaemonError, match="the daemon answered 500: .*cannot stop it"):
+    with pytest.raises(DaemonError, match=r"the daemon answered 500: .*cannot stop it"):
         dockerapi.stop("abc", 0.0)
 
 

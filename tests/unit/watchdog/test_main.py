@@ -61,7 +61,7 @@ def test_it_closes_on_time_is_alone_and_ends_politely(
 
 def test_it_may_be_started_before_madre(begin: Begin, eventually: Eventually, tmp_path: Path) -> None:
     process = begin(tmp_path / "state" / "default")
-    eventually(lambda: (tmp_path / "state" / "default" / WATCHDOG_LOCK).exists())
+    eventually((tmp_path / "state" / "default" / WATCHDOG_LOCK).exists)
     assert process.poll() is None
 
 
