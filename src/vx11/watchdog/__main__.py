@@ -1,6 +1,8 @@
 """`python -I -m vx11.watchdog --state DIR`: looks after the cell whose state folder that is."""
 
 import argparse
+import contextlib
+import os
 import signal
 import sys
 import threading
@@ -50,7 +52,9 @@ def _watch(state: Path) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"watchdog: {text}", file=sys.stderr, flush=True)  # noqa: T201 - its log
+    """To its log; one that cannot be written (a full disk, a closed pipe) is no reason to stop."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"watchdog: {text}\n".encode())  # unbuffered: a thread that ends with the process holds no lock
 
 
 if __name__ == "__main__":

@@ -131,6 +131,7 @@ class FakeDaemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         obeys: whether a stop stops.
         raw: instead of an answer, these bytes.
         silent: it answers nothing, and hangs up when this is set.
+        hangs_at_stop: the same, when it is asked to stop something.
     """
 
     daemon_threads = True
@@ -143,6 +144,7 @@ class FakeDaemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.obeys = True
         self.raw = b""
         self.silent: threading.Event | None = None
+        self.hangs_at_stop: threading.Event | None = None
         super().__init__(str(path), _Daemon)
 
     def run(self, labels: dict[str, str] | None = None) -> str:
@@ -183,8 +185,9 @@ class _Daemon(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: Any) -> None:
         self.server.asked.append(f"{self.command} {self.path}")
-        if self.server.silent:
-            self.server.silent.wait(20)
+        silent = self.server.silent or (self.server.hangs_at_stop if self.command == "POST" else None)
+        if silent:
+            silent.wait(20)
             return
         if self.server.raw:
             self.wfile.write(self.server.raw)

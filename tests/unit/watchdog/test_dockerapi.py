@@ -62,6 +62,7 @@ def test_an_answer_that_is_none_is_told(daemon: FakeDaemon, raw: bytes, why: str
 
 def test_a_daemon_that_hangs_is_given_up(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dockerapi, "ANSWER_TIMEOUT", 0.05)
+    monkeypatch.setattr(dockerapi, "CONNECT_TIMEOUT", 60.0)
     daemon.silent = threading.Event()
     try:
         with pytest.raises(DaemonError, match="does not answer: timed out"):

@@ -177,6 +177,23 @@ def test_a_daemon_that_hangs_costs_nothing_of_the_grace(
         daemon.silent.set()
 
 
+@pytest.mark.root
+def test_a_grace_that_the_daemon_has_used_up_is_not_given_again(
+    daemon: FakeDaemon, start: Start, target_of: TargetOf, group: cgroups.Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dockerapi, "STOP_MARGIN", 0.1)
+    child = start("polite")
+    container = join(group, child.pid)
+    daemon.containers[container] = {}
+    daemon.running.add(container)
+    daemon.hangs_at_stop = threading.Event()
+    try:
+        ending.end(target_of(child, "w1", container=container), 0.2, None)
+        assert child.wait(5) == -signal.SIGKILL
+    finally:
+        daemon.hangs_at_stop.set()
+
+
 def test_a_container_whose_first_process_is_gone_has_ended(no_daemon: None, start: Start, target_of: TargetOf) -> None:
     child = start("polite")
     known = target_of(child, "w1", container=secrets.token_hex(32))

@@ -16,17 +16,17 @@ from vx11.watchdog.record import OVERDUE
 Eventually = Callable[..., Any]
 Room = Any  # tests/unit/watchdog/conftest.py
 Start = Any
-Begin = Callable[[Path], subprocess.Popen[bytes]]
+Begin = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
 def begin(no_daemon: None) -> Iterator[Begin]:
-    """`begin(state)` starts a watchdog; it ends with the test."""
+    """`begin(state, stderr=PIPE)` starts a watchdog; it ends with the test."""
     begun: list[subprocess.Popen[bytes]] = []
 
-    def start(state: Path) -> subprocess.Popen[bytes]:
+    def start(state: Path, stderr: Any = subprocess.PIPE) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", "-m", "vx11.watchdog", "--state", str(state)]
-        begun.append(subprocess.Popen(command, stderr=subprocess.PIPE))
+        begun.append(subprocess.Popen(command, stderr=stderr))
         return begun[-1]
 
     yield start
@@ -57,6 +57,18 @@ def test_it_closes_on_time_is_alone_and_ends_politely(
     assert first.returncode == 0
     with held_lock(state / WATCHDOG_LOCK):
         assert (state / WINDOWS).is_dir()
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(
+    room: Room, begin: Begin, eventually: Eventually, tmp_path: Path
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = begin(tmp_path / room.folder.cell, full)
+        room.write("broken.json", "{")
+        for window in ("first", "second"):
+            room.save(window, deadline=Clock().now().to_json())
+            eventually(lambda window=window: room.is_marked(window))
+        assert process.poll() is None
 
 
 def test_it_may_be_started_before_madre(begin: Begin, eventually: Eventually, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from vx11.clock import Clock, Instant
 from vx11.engines.cgroups import Hierarchy
+from vx11.watchdog.ending import Target
+from vx11.watchdog.marks import Marked
 from vx11.watchdog.orphans import CREATION_GRACE, ORPHAN_GRACE, Orphans
 from vx11.watchdog.record import OVERDUE
 
@@ -134,6 +136,7 @@ def test_of_other_cells_and_of_no_window_nothing_is_ended(search: Searching, dae
     ended = daemon.run(search.labels("w2"))
     daemon.running.discard(ended)
     assert search.at(70, 72, 74) == []
+    assert search.room.said == []
 
 
 @pytest.mark.parametrize("deadline", ["", "tomorrow", "{}", "[]", '{"boot_id": 1}'])
@@ -209,6 +212,18 @@ def test_processes_are_not_scanned_at_each_look(room: Room, no_daemon: None, eve
     for _ in range(5):
         orphans.look()
     assert len(looks) == 1
+
+
+def test_processes_that_have_to_end_are_looked_for_again_soon(
+    room: Room, no_daemon: None, eventually: Eventually
+) -> None:
+    orphans = Searching(room, eventually, None).orphans
+    found = Marked(Target("w1", pid=4_000_000, start_time=1), "web", room.clock.now())
+    orphans._places[1].look = lambda: [found]
+    for seconds in (70, 72):
+        room.clock.put(seconds)
+        orphans.look()
+    eventually(lambda: room.ended == ENDED)
 
 
 @pytest.mark.parametrize("has_marks", [True, False])
