@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from vx11.engines.port import EngineError
+from vx11.watchdog import record
 from vx11.windows import manager, opening, solo_madre
 from vx11.windows.errors import NoWindow, WindowError, WindowStuck
 from vx11.windows.opening import OpenRequest
@@ -206,6 +207,19 @@ class Promise(RuleBasedStateMachine):
     def madre_is_killed_and_another_begins(self) -> None:
         self.kill()
         self.expire()
+
+    @precondition(lambda self: not self.away)
+    @rule()
+    def watchdog_looks_while_madre_is_dead(self) -> None:
+        """It ends what its own rule says, by the state files alone; what it leaves is left to the next madre."""
+        self.room.windows._stopping.set()
+        now, folder = self.room.clock.now(), record.StateFolder(self.room.store.folder, print)
+        for overdue in [found for found in folder.records() if now.seconds_until(found.due) <= 0]:
+            assert self.due(overdue.service) + record.OVERDUE <= self.now, f"{overdue.service} ended early"
+            self.room.program(overdue.service).alive = False
+            folder.mark(overdue.window_id, now)
+        self.kill()
+        self.look()
 
     def kill(self) -> None:
         """madre is gone from one moment to the next; the next one finds its files."""
