@@ -1,7 +1,7 @@
 """What all tests share: what the machine can do, bundles made of a few lines, and cells of real engines.
 
-A test that needs what the machine lacks is skipped with its reason; with `VX11_REQUIRE=docker,root` such a skip is a
-failure, so that a machine which should have everything cannot hide that it has not.
+A test that needs what the machine lacks is skipped with its reason; with `VX11_REQUIRE=docker,root,host` such a skip is
+a failure, so that a machine which should have everything cannot hide that it has not.
 """
 
 import contextlib
@@ -14,11 +14,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 import yaml
 
+from tests.hosts import host as hosts
+from tests.hosts.host import HostError, TestHost
 from vx11.catalogue import allowlist, compose
 from vx11.conductor.cell import Cell
 from vx11.engines import cgroups
@@ -54,21 +56,25 @@ def _missing_root() -> str:
     return "" if cgroups.detect() else "control groups cannot be written here"
 
 
-NEEDS: dict[str, Callable[[], str]] = {"docker": _missing_docker, "root": _missing_root}
+NEEDS: dict[str, Callable[[], str]] = {"docker": _missing_docker, "root": _missing_root, "host": hosts.missing}
 _known: dict[str, str] = {}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    required = os.environ.get("VX11_REQUIRE", "").split(",")
     for name, missing in NEEDS.items():
         if item.get_closest_marker(name) is None:
             continue
         if name not in _known:
             _known[name] = missing()
-        if _known[name] and name in required:
-            pytest.fail(f"{name} is required here (VX11_REQUIRE), but {_known[name]}", pytrace=False)
         if _known[name]:
-            pytest.skip(f"needs {name}: {_known[name]}")
+            _cannot(name)
+
+
+def _cannot(name: str) -> NoReturn:
+    """Skips for want of what is known to be missing, or fails where it is required."""
+    if name in os.environ.get("VX11_REQUIRE", "").split(","):
+        pytest.fail(f"{name} is required here (VX11_REQUIRE), but {_known[name]}", pytrace=False)
+    pytest.skip(f"needs {name}: {_known[name]}")
 
 
 @pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
@@ -232,3 +238,16 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     with warnings.catch_warnings():  # the SDK does not close the socket of a call that failed
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[TestHost]:
+    """A host that the tests of one worker use one after the other; each leaves it as it was. They are marked `host`."""
+    found = TestHost()
+    try:
+        found.start()
+    except HostError as error:
+        _known["host"] = str(error)
+        _cannot("host")
+    yield found
+    found.remove()

@@ -1,0 +1,151 @@
+"""The core on a test host: madre and watchdog as units of its systemd, and a caller of them. The roles are not used."""
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.hosts.host import TestHost, until
+from vx11 import tokens
+from vx11.client import Madre
+from vx11.conductor.cell import SCOPES
+from vx11.conductor.matrix import ALLOWLIST, CATALOGUE
+from vx11.engines.select import EngineName
+from vx11.evidence import chain
+
+Part = Literal["madre", "watchdog"]
+PARTS: tuple[Part, ...] = ("madre", "watchdog")
+CELL = "default"
+STATE, EVIDENCE, CONFIGURATION = "/run/vx11", "/var/log/vx11", "/etc/vx11"
+# Below /etc and /run in systemd's order, so that a unit can be masked.
+UNITS = "/usr/local/lib/systemd/system"
+PORT = 8000
+TOKEN_TTL = 3600.0
+START_LIMIT = 30.0
+COMMANDS: dict[Part, str] = {
+    "madre": f"-m vx11 serve --config {CONFIGURATION}/madre.yml",
+    "watchdog": f"-I -m vx11.watchdog --state {STATE}/{CELL}",
+}
+# What madre starts on the process engine outlives it.
+UNIT = """
+[Unit]
+Description=VX11 {part}
+After=docker.service
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=/usr/bin/python3 {command}
+Restart=always
+RestartSec=0.1
+KillMode=process
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+class Core:
+    """madre and watchdog of a host's only cell.
+
+    Args:
+        host: where; it has started.
+        bundle: folder with catalogue and allowlist; the images that they name are on the host.
+        engine: what runs services.
+    """
+
+    def __init__(self, host: TestHost, bundle: Path, engine: EngineName = "docker") -> None:
+        self.host = host
+        key = secrets.token_hex(32)
+        self.token = tokens.issue(bytes.fromhex(key), subject="tester", scopes=SCOPES, ttl=TOKEN_TTL, cell=CELL)
+        settings = {
+            "catalogue": CATALOGUE,
+            "allowlist": ALLOWLIST,
+            "key": "key",
+            "engine": engine,
+            "listen": f"0.0.0.0:{PORT}",
+            "state": STATE,
+            "evidence": EVIDENCE,
+            "rate_limit": "off",
+        }
+        host.put(f"{CONFIGURATION}/key", key, mode=0o600)
+        host.put(f"{CONFIGURATION}/madre.yml", json.dumps(settings))
+        for name in (CATALOGUE, ALLOWLIST):
+            host.put(f"{CONFIGURATION}/{name}", (bundle / name).read_bytes())
+        for part in PARTS:
+            host.put(f"{UNITS}/{unit(part)}", UNIT.format(part=part, command=COMMANDS[part]))
+
+    def start(self) -> None:
+        """Starts both, now and at each boot; answers when both are there."""
+        self.host.run("systemctl daemon-reload; systemctl enable -q --now vx11-madre vx11-watchdog")
+        self.until_ready()
+
+    def until_ready(self, *, watchdog: bool = True) -> None:
+        """Waits until madre answers and sees the watchdog, where there is to be one."""
+        with self.madre() as madre:
+            until(
+                lambda: madre.is_alive() and (not watchdog or bool(madre.status()["watchdog"])), START_LIMIT, self.words
+            )
+
+    def words(self) -> str:
+        """What both have written."""
+        return self.host.run("journalctl --no-pager -o cat -n 100 -u vx11-madre -u vx11-watchdog")
+
+    def madre(self) -> Madre:
+        """A client of its power API."""
+        return Madre(f"http://{self.host.address}:{PORT}", self.token)
+
+    def pid(self, part: Part) -> int:
+        """The process of a part, 0 when there is none."""
+        return int(self.host.run(f"systemctl show -P MainPID {unit(part)}"))
+
+    def kill(self, *parts: Part) -> None:
+        """SIGKILL, one after the other; systemd starts them again."""
+        self.host.run(["kill", "-KILL", *(str(self.pid(part)) for part in parts)])
+
+    def take_out(self, part: Part) -> None:
+        """SIGKILL, and systemd does not start it again, nor at the next boot."""
+        pid = self.pid(part)
+        self.host.run(f"systemctl mask -q {unit(part)}; kill -KILL {pid}")
+        until(lambda: self.pid(part) == 0, START_LIMIT, self.words)
+
+    def bring_back(self) -> None:
+        """Starts what was taken out, and waits for both."""
+        units = " ".join(map(unit, PARTS))
+        self.host.run(f"systemctl unmask -q {units}; systemctl start {units}")
+        self.until_ready()
+
+    def window(self, window_id: str) -> dict[str, Any]:
+        """A window, open or closed, as madre tells."""
+        with self.madre() as madre:
+            status = madre.status(closed=True)
+        found: dict[str, Any] = next(
+            (item for item in (*status["windows"], *status["closed"]) if item["window_id"] == window_id), {}
+        )
+        return found
+
+    def evidence(self, folder: Path) -> list[dict[str, Any]]:
+        """The records of the chain, which is copied into a folder of this machine and verified.
+
+        Raises:
+            AssertionError: it is not sound.
+        """
+        copy = folder / "evidence.jsonl"
+        copy.write_bytes(self.host.read(f"{EVIDENCE}/evidence.jsonl"))
+        count, findings = chain.verify(copy)
+        assert (count > 0, findings) == (True, [])
+        return [json.loads(line) for line in copy.read_text(encoding="utf-8").splitlines()]
+
+    def remove(self) -> None:
+        """Ends both, whatever they run, and removes all that they wrote."""
+        units = " ".join(map(unit, PARTS))
+        self.host.run(
+            f"systemctl unmask -q {units}; systemctl disable -q --now {units}; systemctl start docker;"
+            f"docker ps -aq --filter label=vx11.cell={CELL} | xargs -r docker rm -fv >/dev/null;"
+            f"for place in {STATE} {EVIDENCE}; do if mountpoint -q $place; then umount $place; fi; done;"
+            f"rm -rf {STATE} {EVIDENCE} {CONFIGURATION} /var/lib/vx11 {UNITS}/vx11-*; systemctl daemon-reload"
+        )
+
+
+def unit(part: Part) -> str:
+    """The name of its unit."""
+    return f"vx11-{part}.service"

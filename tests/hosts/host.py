@@ -1,0 +1,338 @@
+"""One host for tests, from its image to its sure end.
+
+Whatever restarts an engine, fills a disk or cuts a network is done on such a host, never on the machine of whoever runs
+the tests. It runs the checkout's `vx11` on its own Python: what the running interpreter imports is mounted read-only.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import requests
+from docker.models.containers import Container
+from docker.types import Mount
+from docker.utils.socket import frames_iter
+
+MARK = "vx11.test-host"
+PYTHON = (3, 11)  # of Debian 12, which the hosts run
+# No SYS_TIME: the clock is the machine's. No SYS_RESOURCE: the machine itself may lack it.
+CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE")
+UNCONFINED = ("seccomp=unconfined", "apparmor=unconfined")
+DOCKERFILE = Path(__file__).with_name("Dockerfile")
+SITE = "/srv/python"
+STDOUT, STDERR = 1, 2
+COMMAND_LIMIT = 120.0
+BOOT_LIMIT = 60.0
+BUILD_LIMIT = 600
+SERVICES = ("docker", "ssh")
+_FAILURES = (docker.errors.DockerException, requests.RequestException)
+
+
+class HostError(Exception):
+    """A host could not be had, or a command on it failed; has its output."""
+
+
+class TestHost:
+    """A host with a network of its own; nothing of it is left after `remove`.
+
+    Args:
+        name: its name on the machine; one that no other host has.
+
+    Attributes:
+        folder: holds the private key, and the host's public one, for ssh.
+    """
+
+    __test__ = False  # it is no test case
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name or f"vx11-host-{secrets.token_hex(4)}"
+        self.folder = Path(tempfile.gettempdir()) / self.name
+        self.address = ""
+        self._client = docker.from_env(timeout=round(COMMAND_LIMIT))
+        self._container: Container | None = None
+
+    def start(self) -> None:
+        """Builds the image where it is missing, starts the host, and waits until it has booted.
+
+        Raises:
+            HostError: it did not start; nothing of it is left.
+        """
+        try:
+            image = build_image(self._client)
+            network = self._client.networks.create(self.name, labels={MARK: self.name})
+            self._container = self._create(image, str(network.name))
+            self._container.start()
+            self._until_booted()
+            self._offer_python()
+            self._offer_ssh()
+        except (HostError, OSError, *_FAILURES) as error:
+            self.remove()
+            raise HostError(f"the host {self.name} did not start: {error}") from error
+
+    def _create(self, image: str, network: str) -> Container:
+        api = self._client.api
+        places = [Mount(f"{SITE}/{n}", path, "bind", read_only=True) for n, path in enumerate(_site_paths())]
+        config = api.create_host_config(
+            network_mode=network,
+            cap_add=list(CAPABILITIES),
+            security_opt=list(UNCONFINED),
+            cgroupns="private",
+            mounts=[Mount("/var/lib/docker", None, labels={MARK: self.name}), *places],
+            tmpfs={"/run": "", "/tmp": ""},
+        )
+        # What `docker run --security-opt systempaths=unconfined` asks for: the inner engine writes below /proc/sys.
+        config |= {"MaskedPaths": [], "ReadonlyPaths": []}
+        made = api.create_container(
+            image, name=self.name, hostname=self.name, labels={MARK: self.name}, host_config=config
+        )
+        return self._client.containers.get(made["Id"])
+
+    def _offer_python(self) -> None:
+        """Lets every Python of the host import what ours does, with -I too, which ignores PYTHONPATH."""
+        places = "".join(f"{SITE}/{n}\n" for n, _ in enumerate(_site_paths()))
+        self.put("/usr/lib/python3/dist-packages/vx11.pth", places)
+        self.run(["python3", "-I", "-c", "import vx11"])
+
+    def _offer_ssh(self) -> None:
+        self.run(
+            "mkdir -pm 700 /root/.ssh; ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id; "
+            "mv /root/.ssh/id.pub /root/.ssh/authorized_keys"
+        )
+        self.folder.mkdir(mode=0o700)
+        key = self.folder / "id"
+        key.touch(0o600)
+        key.write_bytes(self.read("/root/.ssh/id"))
+        self.run("rm /root/.ssh/id")
+        public = self.run("cat /etc/ssh/ssh_host_ed25519_key.pub").split()
+        (self.folder / "known_hosts").write_text(f"{self.address} {public[0]} {public[1]}\n", encoding="ascii")
+
+    def _until_booted(self) -> None:
+        """Waits for the end of the boot, and for what the host is for."""
+        assert self._container
+        until(lambda: self._says("systemctl is-system-running") in ("running", "degraded"), BOOT_LIMIT, self._why)
+        until(
+            lambda: self._says("systemctl is-active " + " ".join(SERVICES)) == "active\nactive", BOOT_LIMIT, self._why
+        )
+        self._container.reload()
+        self.address = str(self._container.attrs["NetworkSettings"]["Networks"][self.name]["IPAddress"])
+
+    def _says(self, command: str) -> str:
+        """What a command prints, whatever its exit code."""
+        return self.run(f"{command} 2>&1 || true").strip()
+
+    def _why(self) -> str:
+        return f"{self.name} did not boot: {self._says('systemctl --no-pager --failed; systemctl list-jobs')}"
+
+    def run(self, command: str | Sequence[str], stdin: Iterable[bytes] = ()) -> str:
+        """Runs a shell line (with -e), or a program with its arguments; answers what it wrote to stdout.
+
+        Raises:
+            HostError: it ended with another code than 0; has stdout and stderr.
+        """
+        return self._exec(command, stdin).decode(errors="replace")
+
+    def _exec(self, command: str | Sequence[str], stdin: Iterable[bytes]) -> bytes:
+        assert self._container
+        words = ["sh", "-ec", command] if isinstance(command, str) else list(command)
+        api = self._client.api
+        made = api.exec_create(self._container.id, words, stdin=True)["Id"]
+        said: dict[int, bytes] = {STDOUT: b"", STDERR: b""}
+        with _attached(api.exec_start(made, socket=True)) as (stream, line):
+            for chunk in stdin:
+                line.sendall(chunk)
+            line.shutdown(socket.SHUT_WR)
+            for kind, data in frames_iter(stream, tty=False):
+                said[kind] += data
+        code = api.exec_inspect(made)["ExitCode"]
+        if code != 0:
+            text = (said[STDOUT] + said[STDERR]).decode(errors="replace").strip()
+            raise HostError(f"{shlex.join(words)} ended with {code} on {self.name}: {text}")
+        return said[STDOUT]
+
+    def put(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
+        """Writes a file on the host, and the folders above it."""
+        data = content.encode() if isinstance(content, str) else content
+        line = 'mkdir -p "$(dirname "$1")"; cat > "$1"; chmod "$2" "$1"'
+        self.run(["sh", "-ec", line, "put", path, f"{mode:o}"], stdin=[data])
+
+    def read(self, path: str) -> bytes:
+        """The content of a file on the host."""
+        return self._exec(["cat", path], ())
+
+    def processes(self, text: str) -> list[str]:
+        """Command lines with this text in them, of all that runs on the host and in its containers.
+
+        The machine's engine tells, so that no command of ours stands among them, nor waits for the host.
+        """
+        assert self._container
+        found = self._client.api.top(self._container.id, "-o pid,args")["Processes"] or []
+        return [args for _, args in found if text in args]
+
+    def load_image(self, name: str) -> None:
+        """Copies an image from the machine's engine into the host's, unless it is there."""
+        if not self._says(f"docker image ls -q {name}"):
+            self.run(["docker", "load", "-q"], stdin=self._client.images.get(name).save(named=True))
+
+    def reboot(self, *, cut: bool = False) -> None:
+        """Restarts the host: by systemd's own shutdown, or as if the power had been cut. /run is empty afterwards.
+
+        The kernel is the machine's, so its boot id stays the same.
+        """
+        assert self._container
+        if cut:
+            self._container.kill()
+            self._container.wait()
+            self._container.start()
+        else:
+            self._container.restart(timeout=round(BOOT_LIMIT))
+        self._until_booted()
+
+    def ssh_command(self) -> list[str]:
+        """The words of an ssh to root on the host."""
+        return ["ssh", "-i", str(self.folder / "id"), *shlex.split(self._ssh_options()), f"root@{self.address}"]
+
+    def inventory(self) -> dict[str, Any]:
+        """The host variables of an Ansible inventory."""
+        return {
+            "ansible_host": self.address,
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(self.folder / "id"),
+            "ansible_ssh_common_args": self._ssh_options(),
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+
+    def _ssh_options(self) -> str:
+        return f"-o UserKnownHostsFile={self.folder / 'known_hosts'} -o IdentitiesOnly=yes -o BatchMode=yes"
+
+    def remove(self) -> None:
+        """Removes all that carries the host's mark, and its folder; does nothing when there is none."""
+        remove(self._client, self.name)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._client.close()
+
+
+def remove(client: docker.DockerClient, name: str) -> None:
+    """Removes the container, volume and network of a host."""
+    mark = {"label": f"{MARK}={name}"}
+    for container in client.containers.list(all=True, filters=mark):
+        container.remove(force=True, v=True)
+    for volume in client.volumes.list(filters=mark):
+        volume.remove()
+    for network in client.networks.list(filters=mark):
+        network.remove()
+
+
+def left(client: docker.DockerClient) -> list[str]:
+    """Names of all hosts of which anything is on the machine."""
+    found = [*client.containers.list(all=True, filters={"label": MARK}), *client.networks.list(filters={"label": MARK})]
+    return sorted({str(item.name) for item in found})
+
+
+def missing() -> str:
+    """Why this machine cannot have hosts, as far as can be told without starting one; empty when it can."""
+    if sys.version_info[:2] != PYTHON:
+        return "hosts run Python {}.{} and import what this interpreter does, which is {}.{}".format(
+            *PYTHON, *sys.version_info[:2]
+        )
+    if not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
+        return "folders of this machine are mounted into hosts, and DOCKER_HOST names an engine elsewhere"
+    client = None
+    try:
+        client = docker.from_env(timeout=round(COMMAND_LIMIT))
+        build_image(client)
+    except (HostError, *_FAILURES) as error:
+        return str(error)
+    finally:
+        if client:
+            client.close()
+    return ""
+
+
+def build_image(client: docker.DockerClient) -> str:
+    """The name of the image of hosts, which is built where it is missing, by one process at a time.
+
+    VX11_BASE_IMAGE names the base, as for the sample services.
+
+    Raises:
+        HostError: it cannot be built; has the last lines.
+    """
+    base = os.environ.get("VX11_BASE_IMAGE", "")
+    digest = hashlib.sha256(DOCKERFILE.read_bytes() + base.encode()).hexdigest()[:12]
+    image = f"vx11/test-host:{digest}"
+    with _lock("vx11-test-host-image.lock"):
+        try:
+            client.images.get(image)
+        except docker.errors.ImageNotFound:
+            _build(client, image, {"BASE": base} if base else {})
+    return image
+
+
+def _build(client: docker.DockerClient, image: str, arguments: dict[str, str]) -> None:
+    lines: list[str] = []
+    for event in client.api.build(
+        path=str(DOCKERFILE.parent),
+        tag=image,
+        buildargs=arguments,
+        network_mode="host",
+        rm=True,
+        forcerm=True,
+        decode=True,
+        timeout=BUILD_LIMIT,
+    ):
+        lines = [*lines, event.get("stream", event.get("error", "")).strip()][-12:]
+        if "error" in event:
+            raise HostError(f"the image {image} was not built:\n" + "\n".join(filter(None, lines)))
+
+
+def _site_paths() -> list[str]:
+    """The folders that `site` adds to the path of the running interpreter: packages, and checkouts in edit mode."""
+    bare = _paths("-I", "-S")
+    return [path for path in _paths("-I") if path not in bare and Path(path).is_dir()]
+
+
+def _paths(*flags: str) -> list[str]:
+    code = "import sys; print(*sys.path, sep='\\n')"
+    done = subprocess.run([sys.executable, *flags, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+@contextlib.contextmanager
+def _attached(stream: Any) -> Iterator[tuple[Any, socket.socket]]:
+    """What exec_start answers, with the socket below it; both are closed, and the answer that they came with."""
+    line: socket.socket = stream._sock
+    line.settimeout(COMMAND_LIMIT)
+    try:
+        yield stream, line
+    finally:
+        stream._response.close()
+        stream.close()
+        line.close()
+
+
+@contextlib.contextmanager
+def _lock(name: str) -> Iterator[None]:
+    with (Path(tempfile.gettempdir()) / name).open("w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def until(check: Callable[[], bool], limit: float, why: Callable[[], str]) -> None:
+    end = time.monotonic() + limit
+    while not check():
+        if time.monotonic() > end:
+            raise HostError(f"{why()} (waited {limit:g} s)")
+        time.sleep(0.05)
