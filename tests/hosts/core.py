@@ -140,6 +140,7 @@ class Core:
         units = " ".join(map(unit, PARTS))
         self.host.run(
             f"systemctl unmask -q {units}; systemctl disable -q --now {units}; systemctl start docker;"
+            "grep -lsz '^VX11_WINDOW=' /proc/[0-9]*/environ | cut -d/ -f3 | xargs -r kill -KILL;"
             f"docker ps -aq --filter label=vx11.cell={CELL} | xargs -r docker rm -fv >/dev/null;"
             f"for place in {STATE} {EVIDENCE}; do if mountpoint -q $place; then umount $place; fi; done;"
             f"rm -rf {STATE} {EVIDENCE} {CONFIGURATION} /var/lib/vx11 {UNITS}/vx11-*; systemctl daemon-reload"

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -39,6 +40,7 @@ COMMAND_LIMIT = 120.0
 BOOT_LIMIT = 60.0
 BUILD_LIMIT = 600
 SERVICES = ("docker", "ssh")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 _FAILURES = (docker.errors.DockerException, requests.RequestException)
 
 
@@ -54,13 +56,18 @@ class TestHost:
 
     Attributes:
         folder: holds the private key, and the host's public one, for ssh.
+
+    Raises:
+        HostError: the name is none.
     """
 
     __test__ = False  # it is no test case
 
     def __init__(self, name: str = "") -> None:
         self.name = name or f"vx11-host-{secrets.token_hex(4)}"
-        self.folder = Path(tempfile.gettempdir()) / self.name
+        if not _NAME.fullmatch(self.name):
+            raise HostError(f"{self.name!r} is no name for a host; take small letters, digits and hyphens")
+        self.folder = Path(tempfile.gettempdir()) / f"{MARK}.{self.name}"
         self.address = ""
         self._client = docker.from_env(timeout=round(COMMAND_LIMIT))
         self._container: Container | None = None
@@ -69,19 +76,27 @@ class TestHost:
         """Builds the image where it is missing, starts the host, and waits until it has booted.
 
         Raises:
-            HostError: it did not start; nothing of it is left.
+            HostError: it did not start, and nothing of it is left; or another has its name.
         """
+        if self.name in left(self._client):
+            raise HostError(f"there is a host {self.name} already")
         try:
-            image = build_image(self._client)
-            network = self._client.networks.create(self.name, labels={MARK: self.name})
-            self._container = self._create(image, str(network.name))
-            self._container.start()
-            self._until_booted()
-            self._offer_python()
-            self._offer_ssh()
+            self._start()
         except (HostError, OSError, *_FAILURES) as error:
             self.remove()
             raise HostError(f"the host {self.name} did not start: {error}") from error
+        except BaseException:
+            self.remove()
+            raise
+
+    def _start(self) -> None:
+        image = build_image(self._client)
+        network = self._client.networks.create(self.name, labels={MARK: self.name})
+        self._container = self._create(image, str(network.name))
+        self._container.start()
+        self._until_booted()
+        self._offer_python()
+        self._offer_ssh()
 
     def _create(self, image: str, network: str) -> Container:
         api = self._client.api
@@ -141,7 +156,7 @@ class TestHost:
         """Runs a shell line (with -e), or a program with its arguments; answers what it wrote to stdout.
 
         Raises:
-            HostError: it ended with another code than 0; has stdout and stderr.
+            HostError: it ended with another code than 0, which is 124 after two minutes; has stdout and stderr.
         """
         return self._exec(command, stdin).decode(errors="replace")
 
@@ -149,7 +164,7 @@ class TestHost:
         assert self._container
         words = ["sh", "-ec", command] if isinstance(command, str) else list(command)
         api = self._client.api
-        made = api.exec_create(self._container.id, words, stdin=True)["Id"]
+        made = api.exec_create(self._container.id, ["timeout", f"{COMMAND_LIMIT:g}", *words], stdin=True)["Id"]
         said: dict[int, bytes] = {STDOUT: b"", STDERR: b""}
         with _attached(api.exec_start(made, socket=True)) as (stream, line):
             for chunk in stdin:
@@ -314,7 +329,6 @@ def _paths(*flags: str) -> list[str]:
 def _attached(stream: Any) -> Iterator[tuple[Any, socket.socket]]:
     """What exec_start answers, with the socket below it; both are closed, and the answer that they came with."""
     line: socket.socket = stream._sock
-    line.settimeout(COMMAND_LIMIT)
     try:
         yield stream, line
     finally:
