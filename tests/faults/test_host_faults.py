@@ -31,6 +31,7 @@ ENGINES: list[EngineName] = ["docker", "process"] if FULL else ["docker"]
 ORDERS: list[tuple[Part, ...]] = [("madre", "watchdog")]
 if FULL:
     ORDERS += [("watchdog", "madre"), ("madre",), ("watchdog",)]
+NOT_YET = pytest.mark.xfail(reason="the watchdog alone does not close yet while the daemon is away")
 Eventually = Callable[..., Any]
 NewCore = Callable[[EngineName], Core]
 
@@ -189,9 +190,10 @@ def test_the_engine_restarts(
     assert _recorded_reasons(_expect_order(core, tmp_path, eventually), window) == [reason]
 
 
-@pytest.mark.xfail(reason="neither enforcer closes without the daemon yet: engines/bypass.py is not in use")
 @pytest.mark.parametrize("live_restore", [True], ids=["live-restore"], indirect=True)
-@pytest.mark.parametrize("enforcer", ENFORCERS)
+@pytest.mark.parametrize(
+    "enforcer", [pytest.param(name, marks=NOT_YET if name == "watchdog" else ()) for name in ENFORCERS]
+)
 def test_the_engine_is_away_at_the_deadline(
     core: Core, live_restore: bool, enforcer: Enforcer, tmp_path: Path, eventually: Eventually
 ) -> None:
@@ -255,7 +257,6 @@ def test_the_core_is_killed(
     assert _recorded_reasons(_expect_order(core, tmp_path, eventually), window) == [reason]
 
 
-@pytest.mark.xfail(reason="madre takes no notice yet of containers that had ended before it started; they stay")
 @pytest.mark.parametrize("cut", [False, True] if FULL else [True], ids=lambda cut: "power cut" if cut else "shutdown")
 @pytest.mark.parametrize("enforcer", ["both", "madre"] if FULL else ["both"])
 def test_the_host_restarts(core: Core, cut: bool, enforcer: Enforcer, tmp_path: Path, eventually: Eventually) -> None:
