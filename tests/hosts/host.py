@@ -242,7 +242,7 @@ class TestHost:
 
 def remove(client: docker.DockerClient, name: str) -> None:
     """Removes the container, volume and network of a host."""
-    mark = {"label": f"{MARK}={name}"}
+    mark: dict[str, Any] = {"label": f"{MARK}={name}"}
     for container in client.containers.list(all=True, filters=mark):
         container.remove(force=True, v=True)
     for volume in client.volumes.list(filters=mark):
@@ -253,8 +253,12 @@ def remove(client: docker.DockerClient, name: str) -> None:
 
 def left(client: docker.DockerClient) -> list[str]:
     """Names of all hosts of which anything is on the machine."""
-    found = [*client.containers.list(all=True, filters={"label": MARK}), *client.networks.list(filters={"label": MARK})]
-    return sorted({str(item.name) for item in found})
+    mark: dict[str, Any] = {"label": MARK}
+    found = [item.labels for item in client.containers.list(all=True, filters=mark, ignore_removed=True)]
+    found += [
+        item.attrs["Labels"] for item in (*client.volumes.list(filters=mark), *client.networks.list(filters=mark))
+    ]
+    return sorted({labels[MARK] for labels in found})
 
 
 def missing() -> str:
@@ -269,7 +273,7 @@ def missing() -> str:
     try:
         client = docker.from_env(timeout=round(COMMAND_LIMIT))
         build_image(client)
-    except (HostError, *_FAILURES) as error:
+    except (HostError, OSError, *_FAILURES) as error:
         return str(error)
     finally:
         if client:
@@ -288,7 +292,7 @@ def build_image(client: docker.DockerClient) -> str:
     base = os.environ.get("VX11_BASE_IMAGE", "")
     digest = hashlib.sha256(DOCKERFILE.read_bytes() + base.encode()).hexdigest()[:12]
     image = f"vx11/test-host:{digest}"
-    with _lock("vx11-test-host-image.lock"):
+    with _lock(f"vx11-test-host-image-{os.geteuid()}.lock"):
         try:
             client.images.get(image)
         except docker.errors.ImageNotFound:
@@ -345,6 +349,11 @@ def _lock(name: str) -> Iterator[None]:
 
 
 def until(check: Callable[[], bool], limit: float, why: Callable[[], str]) -> None:
+    """Waits until `check` is true.
+
+    Raises:
+        HostError: it is still false after `limit` seconds; says `why()`.
+    """
     end = time.monotonic() + limit
     while not check():
         if time.monotonic() > end:
