@@ -17,8 +17,7 @@ Part = Literal["madre", "watchdog"]
 PARTS: tuple[Part, ...] = ("madre", "watchdog")
 CELL = "default"
 STATE, EVIDENCE, CONFIGURATION = "/run/vx11", "/var/log/vx11", "/etc/vx11"
-# Below /etc and /run in systemd's order, so that a unit can be masked.
-UNITS = "/usr/local/lib/systemd/system"
+UNITS = "/etc/systemd/system"
 PORT = 8000
 TOKEN_TTL = 3600.0
 START_LIMIT = 30.0
@@ -26,12 +25,14 @@ COMMANDS: dict[Part, str] = {
     "madre": f"-m vx11 serve --config {CONFIGURATION}/madre.yml",
     "watchdog": f"-I -m vx11.watchdog --state {STATE}/{CELL}",
 }
-# What madre starts on the process engine outlives it.
+# What madre starts on the process engine outlives it. The condition keeps a part out: masking a unit would make systemd
+# forget its KillMode, and kill what the part had started.
 UNIT = """
 [Unit]
 Description=VX11 {part}
 After=docker.service
 StartLimitIntervalSec=0
+ConditionPathExists=!{out}
 
 [Service]
 ExecStart=/usr/bin/python3 {command}
@@ -72,7 +73,7 @@ class Core:
         for name in (CATALOGUE, ALLOWLIST):
             host.put(f"{CONFIGURATION}/{name}", (bundle / name).read_bytes())
         for part in PARTS:
-            host.put(f"{UNITS}/{unit(part)}", UNIT.format(part=part, command=COMMANDS[part]))
+            host.put(f"{UNITS}/{unit(part)}", UNIT.format(part=part, command=COMMANDS[part], out=_out(part)))
 
     def start(self) -> None:
         """Starts both, now and at each boot; answers when both are there."""
@@ -98,6 +99,9 @@ class Core:
         """The process of a part, 0 when there is none."""
         return int(self.host.run(f"systemctl show -P MainPID {unit(part)}"))
 
+    def _state(self, part: Part) -> str:
+        return self.host.run(f"systemctl show -P ActiveState {unit(part)}").strip()
+
     def kill(self, *parts: Part) -> None:
         """SIGKILL, one after the other; systemd starts them again."""
         self.host.run(["kill", "-KILL", *(str(self.pid(part)) for part in parts)])
@@ -105,13 +109,13 @@ class Core:
     def take_out(self, part: Part) -> None:
         """SIGKILL, and systemd does not start it again, nor at the next boot."""
         pid = self.pid(part)
-        self.host.run(f"systemctl mask -q {unit(part)}; kill -KILL {pid}")
-        until(lambda: self.pid(part) == 0, START_LIMIT, self.words)
+        self.host.run(f"touch {_out(part)}; kill -KILL {pid}")
+        until(lambda: self._state(part) == "inactive", START_LIMIT, self.words)
 
     def bring_back(self) -> None:
         """Starts what was taken out, and waits for both."""
-        units = " ".join(map(unit, PARTS))
-        self.host.run(f"systemctl unmask -q {units}; systemctl start {units}")
+        self.host.run(["rm", "-f", *map(_out, PARTS)])
+        self.host.run(["systemctl", "start", *map(unit, PARTS)])
         self.until_ready()
 
     def window(self, window_id: str) -> dict[str, Any]:
@@ -139,7 +143,7 @@ class Core:
         """Ends both, whatever they run, and removes all that they wrote."""
         units = " ".join(map(unit, PARTS))
         self.host.run(
-            f"systemctl unmask -q {units}; systemctl disable -q --now {units}; systemctl start docker;"
+            f"systemctl disable -q --now {units}; systemctl start docker;"
             "grep -lsz '^VX11_WINDOW=' /proc/[0-9]*/environ | cut -d/ -f3 | xargs -r kill -KILL;"
             f"docker ps -aq --filter label=vx11.cell={CELL} | xargs -r docker rm -fv >/dev/null;"
             f"for place in {STATE} {EVIDENCE}; do if mountpoint -q $place; then umount $place; fi; done;"
@@ -150,3 +154,8 @@ class Core:
 def unit(part: Part) -> str:
     """The name of its unit."""
     return f"vx11-{part}.service"
+
+
+def _out(part: Part) -> str:
+    """The file that keeps it from starting."""
+    return f"{CONFIGURATION}/without-{part}"
