@@ -138,7 +138,7 @@ def _leave_alone(core: Core, enforcer: Enforcer) -> None:
 
 
 def _runs(core: Core, service: str = "web") -> bool:
-    """As the machine sees it, below every engine."""
+    """As the host sees it, below every engine."""
     return bool(core.host.processes(f"runs the service {service}"))
 
 
