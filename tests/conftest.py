@@ -19,8 +19,9 @@ from typing import Any, NoReturn, TypeVar
 import pytest
 import yaml
 
-from tests.hosts import host as hosts
-from tests.hosts.host import HostError, TestHost
+from tests.hosts import image
+from tests.hosts.errors import HostError
+from tests.hosts.host import TestHost
 from vx11.catalogue import allowlist, compose
 from vx11.conductor.cell import Cell
 from vx11.engines import cgroups
@@ -56,7 +57,7 @@ def _missing_root() -> str:
     return "" if cgroups.detect() else "control groups cannot be written here"
 
 
-NEEDS: dict[str, Callable[[], str]] = {"docker": _missing_docker, "root": _missing_root, "host": hosts.missing}
+NEEDS: dict[str, Callable[[], str]] = {"docker": _missing_docker, "root": _missing_root, "host": image.missing}
 _known: dict[str, str] = {}
 
 

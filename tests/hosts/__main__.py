@@ -7,7 +7,8 @@ import sys
 
 import docker
 
-from tests.hosts.host import HostError, TestHost, left
+from tests.hosts.errors import HostError
+from tests.hosts.host import TestHost, left
 
 
 def main() -> int:

@@ -5,9 +5,6 @@ the tests. It runs the checkout's `vx11` on its own Python: what the running int
 """
 
 import contextlib
-import fcntl
-import hashlib
-import os
 import re
 import secrets
 import shlex
@@ -22,30 +19,23 @@ from pathlib import Path
 from typing import Any
 
 import docker
-import docker.errors
-import requests
 from docker.models.containers import Container
 from docker.types import Mount
 from docker.utils.socket import frames_iter
 
+from tests.hosts.errors import FAILURES, HostError
+from tests.hosts.image import build_image
+
 MARK = "vx11.test-host"
-PYTHON = (3, 11)  # of Debian 12, which the hosts run
 # No SYS_TIME: the clock is the machine's. No SYS_RESOURCE: the machine itself may lack it.
 CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE")
 UNCONFINED = ("seccomp=unconfined", "apparmor=unconfined")
-DOCKERFILE = Path(__file__).with_name("Dockerfile")
 SITE = "/srv/python"
 STDOUT, STDERR = 1, 2
 COMMAND_LIMIT = 120.0
 BOOT_LIMIT = 60.0
-BUILD_LIMIT = 600
 SERVICES = ("docker", "ssh")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
-_FAILURES = (docker.errors.DockerException, requests.RequestException)
-
-
-class HostError(Exception):
-    """A host could not be had, or a command on it failed; has its output."""
 
 
 class TestHost:
@@ -82,7 +72,7 @@ class TestHost:
             raise HostError(f"there is a host {self.name} already")
         try:
             self._start()
-        except (HostError, OSError, *_FAILURES) as error:
+        except (HostError, OSError, *FAILURES) as error:
             self.remove()
             raise HostError(f"the host {self.name} did not start: {error}") from error
         except BaseException:
@@ -256,62 +246,6 @@ def left(client: docker.DockerClient) -> list[str]:
     return sorted({labels[MARK] for labels in found})
 
 
-def missing() -> str:
-    """Why this machine cannot have hosts, as far as can be told without starting one; empty when it can."""
-    if sys.version_info[:2] != PYTHON:
-        return "hosts run Python {}.{} and import what this interpreter does, which is {}.{}".format(
-            *PYTHON, *sys.version_info[:2]
-        )
-    if not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
-        return "folders of this machine are mounted into hosts, and DOCKER_HOST names an engine elsewhere"
-    client = None
-    try:
-        client = docker.from_env(timeout=round(COMMAND_LIMIT))
-        build_image(client)
-    except (HostError, OSError, *_FAILURES) as error:
-        return str(error)
-    finally:
-        if client:
-            client.close()
-    return ""
-
-
-def build_image(client: docker.DockerClient) -> str:
-    """The name of the image of hosts, which is built where it is missing, by one process at a time.
-
-    VX11_BASE_IMAGE names the base, as for the sample services.
-
-    Raises:
-        HostError: it cannot be built; has the last lines.
-    """
-    base = os.environ.get("VX11_BASE_IMAGE", "")
-    digest = hashlib.sha256(DOCKERFILE.read_bytes() + base.encode()).hexdigest()[:12]
-    image = f"vx11/test-host:{digest}"
-    with _lock(f"vx11-test-host-image-{os.geteuid()}.lock"):
-        try:
-            client.images.get(image)
-        except docker.errors.ImageNotFound:
-            _build(client, image, {"BASE": base} if base else {})
-    return image
-
-
-def _build(client: docker.DockerClient, image: str, arguments: dict[str, str]) -> None:
-    lines: list[str] = []
-    for event in client.api.build(
-        path=str(DOCKERFILE.parent),
-        tag=image,
-        buildargs=arguments,
-        network_mode="host",
-        rm=True,
-        forcerm=True,
-        decode=True,
-        timeout=BUILD_LIMIT,
-    ):
-        lines = [*lines, event.get("stream", event.get("error", "")).strip()][-12:]
-        if "error" in event:
-            raise HostError(f"the image {image} was not built:\n" + "\n".join(filter(None, lines)))
-
-
 def _site_paths() -> list[str]:
     """The folders that `site` adds to the path of the running interpreter: packages, and checkouts in edit mode."""
     bare = _paths("-I", "-S")
@@ -334,13 +268,6 @@ def _attached(stream: Any) -> Iterator[tuple[Any, socket.socket]]:
         stream._response.close()
         stream.close()
         line.close()
-
-
-@contextlib.contextmanager
-def _lock(name: str) -> Iterator[None]:
-    with (Path(tempfile.gettempdir()) / name).open("w", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def until(check: Callable[[], bool], limit: float, why: Callable[[], str]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.hosts.host import HostError, TestHost, left
+from tests.hosts.errors import HostError
+from tests.hosts.host import TestHost, left
 from vx11 import __version__
 
 pytestmark = [pytest.mark.docker, pytest.mark.host]
