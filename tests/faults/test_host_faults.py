@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pytest
 
 from tests.hosts.core import CELL, EVIDENCE, STATE, Core, Part
-from tests.hosts.host import TestHost
+from tests.hosts.host import TestHost, until
 from vx11.catalogue import compose
 from vx11.client import MadreRefused
 from vx11.conductor.matrix import CATALOGUE
@@ -156,12 +156,10 @@ def _expect_order(core: Core, folder: Path, eventually: Eventually) -> list[dict
     return core.evidence(folder)
 
 
-def _reason(core: Core, window: dict[str, Any], eventually: Eventually) -> str:
+def _reason(core: Core, window: dict[str, Any]) -> str:
     """Why a window closed, as soon as it has."""
-    closed = eventually(
-        lambda: found if (found := core.window(window["window_id"]))["state"] == "closed" else None, LIMIT
-    )
-    return str(closed["reason"])
+    until(lambda: core.window(window["window_id"])["state"] == "closed", LIMIT, core.words)
+    return str(core.window(window["window_id"])["reason"])
 
 
 def _recorded_reasons(records: list[dict[str, Any]], window: dict[str, Any]) -> list[str]:
@@ -185,7 +183,7 @@ def test_the_engine_restarts(
     if live_restore:
         assert 0 <= _overdue_when_ended(core, window, eventually) <= LATEST
     core.bring_back()
-    reason = _reason(core, window, eventually)
+    reason = _reason(core, window)
     assert reason in ({"expired", "watchdog"} if live_restore else {"crashed", "lost"})
     assert _recorded_reasons(_expect_order(core, tmp_path, eventually), window) == [reason]
 
@@ -207,7 +205,7 @@ def test_the_engine_is_away_at_the_deadline(
     eventually(lambda: time.monotonic() > back, OUTAGE + LIMIT)
     core.host.run("systemctl start docker")
     core.bring_back()
-    reason = _reason(core, window, eventually)
+    reason = _reason(core, window)
     assert reason in {"expired", "watchdog"}
     assert _recorded_reasons(_expect_order(core, tmp_path, eventually), window) == [reason]
 
@@ -232,10 +230,10 @@ def test_a_disk_is_full(
     assert 0 <= _overdue_when_ended(core, window, eventually) <= LATEST
     core.host.run(f"rm {full_disk}/filler")
     core.bring_back()
-    assert _reason(core, window, eventually) in {"expired", "watchdog"}
+    assert _reason(core, window) in {"expired", "watchdog"}
     later = _open(core, "api", BRIEF)
     assert 0 <= _overdue_when_ended(core, later, eventually) <= LATEST
-    assert _reason(core, later, eventually) == "expired"
+    assert _reason(core, later) == "expired"
     assert _recorded_reasons(_expect_order(core, tmp_path, eventually), later) == ["expired"]
 
 
@@ -252,7 +250,7 @@ def test_the_core_is_killed(
     core.until_ready()
     assert core.window(window["window_id"])["state"] == "open"
     assert 0 <= _overdue_when_ended(core, window, eventually) <= LATEST
-    reason = _reason(core, window, eventually)
+    reason = _reason(core, window)
     assert reason in {"expired", "watchdog"}
     assert _recorded_reasons(_expect_order(core, tmp_path, eventually), window) == [reason]
 
