@@ -26,6 +26,12 @@ LIMIT = 20.0
 # Half a second overdue, two seconds of grace, two looks, and what it takes to stop.
 LATEST_ORPHAN = 12.0
 BIRTH_TTL = 6
+SLOW_TO_END = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('up', flush=True)
+time.sleep(60)
+"""
 Api = Any  # tests/service/conftest.py
 Eventually = Callable[..., Any]
 StartCell = Callable[[Path, EngineName], Cell]
@@ -153,6 +159,33 @@ def test_a_cell_leaves_the_orphans_of_others_alone(
     orphans = [start_unrecorded(cell, bundle, Clock().now()) for cell in (other, mine)]
     eventually(lambda: not running(mine), LIMIT)
     assert other.engine.health(orphans[0]).alive
+
+
+def test_what_others_need_ends_after_them(
+    make_bundle: Callable[..., Path],
+    make_entry: Callable[..., Any],
+    start_cell: StartCell,
+    engine_name: EngineName,
+    caller: Callable[[Cell], Iterator[Api]],
+    eventually: Eventually,
+) -> None:
+    slow = make_entry(SLOW_TO_END, vx11={"ready": {"log": "up"}}, stop_grace_period="1s", depends_on=["db"])
+    bundle = make_bundle({"web": slow, "db": make_entry("auth_service.py")})
+    cell = start_cell(bundle, engine_name)
+    for api in caller(cell):
+        web = api.open("web")
+        (db,) = [window for window in api.status()["windows"] if window["service"] == "db"]
+        for part in ("madre", "watchdog"):
+            api.end(part)
+    for window in (db, web):
+        let_expire(cell, window)
+    cell.start_watchdog()
+    eventually(lambda: db["window_id"] in said(cell), LIMIT)
+    assert running(cell) == set()
+    closed = [
+        f"watchdog: closed {window['service']} ({window['window_id']}), which was overdue" for window in (web, db)
+    ]
+    assert said(cell).splitlines() == closed
 
 
 def end(cell: Cell, part: str) -> None:

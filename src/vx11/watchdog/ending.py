@@ -77,7 +77,7 @@ def _runs(container: str) -> bool:
 
 def _end_processes(target: Target, grace: float, hierarchy: cgroups.Hierarchy | None) -> None:
     pid, started = target.pid, target.start_time
-    if grace and pid and procfs.send(pid, started, _number(target.stop_signal)):
+    if grace and procfs.send(pid, started, _number(target.stop_signal)):
         procfs.wait_gone(pid, started, grace)
     if not procfs.end_all(lambda: _members(target, hierarchy), KILL_TIMEOUT):
         raise EndError(f"its processes are still there {KILL_TIMEOUT:g} s after SIGKILL")
@@ -89,7 +89,7 @@ def _members(target: Target, hierarchy: cgroups.Hierarchy | None) -> list[int]:
     found = procfs.belonging("VX11_WINDOW", target.window_id, session=target.pid if leads else None)
     if target.cgroup and hierarchy:
         found |= set(hierarchy.group(target.cgroup).members())
-    living = {one for one in found if procfs.is_alive(one, procfs.start_time(one) or 0)}
+    living = {one for one in found if procfs.lives(one)}
     return sorted(living | {target.pid} if leads else living)
 
 
