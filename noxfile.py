@@ -1,4 +1,4 @@
-"""Sessions: `nox -s e2e` runs the matrix, `nox -s tests` the tests, `nox -s lint` the linters."""
+"""Sessions: `nox -s e2e` runs the matrix, `tests` the tests, `lint` the linters, `bench` the benchmarks."""
 
 from pathlib import Path
 
@@ -46,6 +46,13 @@ def podman(session: nox.Session) -> None:
     session.install("-e", ".", *groups("tests"))
     command = ("python", "-m", "pytest", *SIDE_BY_SIDE, "tests/engines", "-m", "docker", *session.posargs)
     session.run("sh", "tests/engines/with-podman.sh", *command, external=True, interrupt_timeout=CLEAN_UP_S)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure; arguments go to the benchmarks, as in `nox -s bench -- open --engine docker --json FILE --quick`."""
+    session.install("-e", ".")
+    session.run("python", "-m", "tests.bench", *session.posargs, interrupt_timeout=CLEAN_UP_S)
 
 
 @nox.session
