@@ -71,8 +71,12 @@ class Bench:
         return self.cell.folder / "state" / self.cell.name / WINDOWS
 
     def states(self) -> list[dict[str, Any]]:
-        """The state files of all windows that are not closed."""
+        """The state files of all windows, while none of them closes."""
         return [json.loads(path.read_text(encoding="utf-8")) for path in self.windows.glob("*.json")]
+
+    def has_windows(self) -> bool:
+        """Whether any window is not closed."""
+        return any(self.windows.glob("*.json"))
 
     def records(self) -> list[dict[str, Any]]:
         """What madre has written to its evidence."""

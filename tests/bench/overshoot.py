@@ -81,7 +81,7 @@ def measure(engine: EngineName, *, quick: bool) -> list[Row]:
 def _by_madre(engine: EngineName, plan: Plan) -> list[Row]:
     with started(engine, _entries(engine, plan)) as bench:
         due = _open_all(engine, bench, plan)
-        until(lambda: not bench.states(), "all windows are closed", plan.limit())
+        until(lambda: not bench.has_windows(), "all windows are closed", plan.limit())
         begun = {item["subject"]: int(item["mono_ns"]) for item in bench.records() if item["action"] == "closing"}
         signalled = _signalled(bench, due)
     name = f"overshoot, {engine}"
