@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import secrets
 import shutil
 import tempfile
@@ -23,6 +24,8 @@ from vx11.statefiles import WINDOWS
 
 OPEN, CLOSE = (f"/api/v1/windows/{verb}" for verb in ("open", "close"))
 LOOK = 0.02
+# A host has its state in a tmpfs and its evidence on a disk; so has a cell here, where there is a tmpfs.
+TMPFS = Path("/dev/shm")
 # A service that only waits, on either engine, for measurements of everything but the service.
 WAITS = ["sleep", "3600"]
 Found = TypeVar("Found")
@@ -105,7 +108,7 @@ def started(engine: EngineName, entries: Mapping[str, Any]) -> Iterator[Bench]:
         services = compose.load(catalogue)
         allowlist.update(scratch / ALLOWLIST, services)
         evidence = scratch / "evidence"
-        with _cell(Cell(f"b-{secrets.token_hex(4)}", scratch, engine, evidence)) as cell:
+        with _cell(scratch, engine, evidence) as cell:
             cell.engine.prepare(next(iter(services.services.values())))  # all entries have the same image
             cell.start()
             with cell.madre() as madre:
@@ -116,7 +119,12 @@ def started(engine: EngineName, entries: Mapping[str, Any]) -> Iterator[Bench]:
 
 
 @contextlib.contextmanager
-def _cell(cell: Cell) -> Iterator[Cell]:
+def _cell(bundle: Path, engine: EngineName, evidence: Path) -> Iterator[Cell]:
+    usual, tempfile.tempdir = tempfile.tempdir, str(state_root())
+    try:
+        cell = Cell(f"b-{secrets.token_hex(4)}", bundle, engine, evidence)
+    finally:
+        tempfile.tempdir = usual
     left: list[str] = []
     try:
         yield cell
@@ -125,6 +133,11 @@ def _cell(cell: Cell) -> Iterator[Cell]:
         left = cell.purge()
     if left:
         raise BenchError(f"the cell {cell.name} left behind: {', '.join(left)}")
+
+
+def state_root() -> Path:
+    """Where the folders of cells are made."""
+    return TMPFS if TMPFS.is_mount() and os.access(TMPFS, os.W_OK) else Path(tempfile.gettempdir())
 
 
 def until(check: Callable[[], Found], what: str, limit: float = 30.0) -> Found:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tests.bench.cells import state_root
 from tests.bench.figures import Row
 from vx11 import __version__
 from vx11.engines import cgroups
@@ -34,7 +35,8 @@ def machine() -> dict[str, Any]:
         "docker": _docker_version(),
         "python": platform.python_version(),
         "vx11": __version__,
-        "state_on": _filesystem(tempfile.gettempdir()),
+        "state_on": _filesystem(str(state_root())),
+        "evidence_on": _filesystem(tempfile.gettempdir()),
         "load_1m": round(os.getloadavg()[0], 2),
     }
 
