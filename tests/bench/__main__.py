@@ -46,6 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for name in options.what or MEASUREMENTS:
             console.print(f"{name}, {engine} …", style="dim")
             rows += _measured(name, engine, quick=options.quick)
+    facts["load_after"] = report.load()
     report.print_table(console, rows, facts)
     if options.json:
         text = json.dumps(report.as_json(rows, facts, quick=options.quick), indent=2)

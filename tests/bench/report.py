@@ -37,8 +37,13 @@ def machine() -> dict[str, Any]:
         "vx11": __version__,
         "state_on": _filesystem(str(state_root())),
         "evidence_on": _filesystem(tempfile.gettempdir()),
-        "load_1m": round(os.getloadavg()[0], 2),
+        "load_before": load(),
     }
+
+
+def load() -> float:
+    """Processes that ran or waited to, over the last minute; what others do here is in it."""
+    return round(os.getloadavg()[0], 2)
 
 
 def _docker_version() -> str:
