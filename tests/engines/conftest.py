@@ -88,6 +88,7 @@ class Bench:
     def start(self, service: Service, limits: Limits = NOTHING, peers: Sequence[Service] = ()) -> Started:
         """Starts it; it is ended after the test whatever happens."""
         stamp = Stamp(self.cell, str(uuid.uuid4()), 3, service.name, Clock().now().plus(60))
+        self.engine.prepare(service)
         started = Started(service, stamp, self.engine.start(service, stamp, limits, peers))
         self._started.append(started)
         return started

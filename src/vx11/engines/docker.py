@@ -202,7 +202,6 @@ class DockerEngine:
 
     def start(self, service: Service, stamp: Stamp, limits: Limits, peers: Sequence[Service]) -> Running:
         """Creates the container with its stamp and limits, then starts it; takes it back when it does not start."""
-        self.prepare(service)
         with _as_engine_error(f"{service.name} could not be started"):
             container = self._create(service, stamp, limits, peers)
             try:

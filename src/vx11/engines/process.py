@@ -98,7 +98,6 @@ class ProcessEngine:
 
     def start(self, service: Service, stamp: Stamp, limits: Limits, peers: Sequence[Service]) -> Running:
         """Starts the process inside its control group, with its stamp in the environment."""
-        self.prepare(service)
         ports = {port.target: self._free_port(service.name, port.target) for port in service.entry.container_ports()}
         group = f"{self._cell}/{stamp.window_id}" if self._hierarchy else ""
         joins = self._make_group(group, limits) if self._hierarchy else []
