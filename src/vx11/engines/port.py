@@ -144,7 +144,7 @@ class Engine(Protocol):
         """Makes sure that the service can be started: its image or program is there."""
 
     def start(self, service: Service, stamp: Stamp, limits: Limits, peers: Sequence[Service]) -> Running:
-        """Starts a service that is prepared; it carries its stamp from the first moment, and knows where its peers are."""
+        """Starts a service that is prepared; it carries its stamp from the first moment, and knows its peers."""
 
     def health(self, running: Running) -> Health:
         """Whether it runs."""
