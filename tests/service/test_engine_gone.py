@@ -29,15 +29,13 @@ def far_api(bundle: Path, line: Any, tmp_path: Path, caller: Callable[..., Itera
 
 
 def test_a_window_closes_while_the_daemon_does_not_answer(far_api: Any, line: Any, problem: Problem) -> None:
-    window = far_api.open(ttl=60)
+    far_api.open(ttl=60)
     line.cut()
     problem(far_api.http.get(STATUS), 503, "engine_unavailable")
     problem(far_api.post(SOLO_MADRE, dry_run=True), 503, "engine_unavailable")
     assert far_api.post(OPEN, service="other").status_code in (502, 503)
     closed = far_api.close()
     assert (closed["state"], closed["reason"]) == ("closed", "requested")
-    (left,) = far_api.cell.engine.inventory(far_api.cell.name)
-    assert (left.window_id, left.alive) == (window["window_id"], False)
     line.mend()
     far_api.until(lambda: far_api.cell.engine.inventory(far_api.cell.name) == [])
     assert far_api.status()["solo_madre"]
@@ -45,9 +43,9 @@ def test_a_window_closes_while_the_daemon_does_not_answer(far_api: Any, line: An
 
 
 def test_a_window_expires_while_the_daemon_does_not_answer(far_api: Any, line: Any) -> None:
-    window = far_api.open(ttl=2)
+    window = far_api.open(ttl=4)
     line.cut()
     far_api.until(lambda: [item for item in far_api.evidence() if item["action"] == "closed"])
     (closed,) = [item for item in far_api.evidence() if item["action"] == "closed"]
     assert (closed["subject"], closed["data"]["reason"]) == (window["window_id"], "expired")
-    assert closed["data"]["open_s"] < 4
+    assert closed["data"]["open_s"] < 6

@@ -19,7 +19,7 @@ from vx11.evidence import chain
 LATEST = 1.5
 OVERSHOOT = 2.0
 LATENESS = 0.5  # of the timer alone, without what the engine takes to stop
-LIMIT = 15.0
+LIMIT = 30.0
 Eventually = Callable[..., Any]
 StartCell = Callable[[Path, EngineName], Cell]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("VX11_")}
@@ -152,7 +152,7 @@ def test_serve_warns_when_nobody_watches(
 
 
 def test_the_next_madre_takes_windows_over(cell: Cell, eventually: Eventually) -> None:
-    opened = _open(cell, "web", 5)
+    opened = _open(cell, "web", 12)
     _end(cell, "madre", signal.SIGTERM)
     assert _running(cell) == {opened["window_id"]}
     cell.start_madre()
@@ -161,7 +161,7 @@ def test_the_next_madre_takes_windows_over(cell: Cell, eventually: Eventually) -
     assert {name: window[name] for name in same} == {name: opened[name] for name in same}
     closed = eventually(lambda: _closed(cell, opened["window_id"]), LIMIT)
     assert closed["reason"] == "expired"
-    assert 5 <= closed["open_s"] <= 5 + OVERSHOOT
+    assert 12 <= closed["open_s"] <= 12 + OVERSHOOT
     assert _running(cell) == set()
 
 
@@ -176,7 +176,7 @@ def test_the_next_madre_goes_on_with_a_window_as_with_its_own(cell: Cell) -> Non
 
 
 def test_the_watchdog_closes_when_madre_is_dead(cell: Cell, eventually: Eventually) -> None:
-    window = _open(cell, "web", 2)
+    window = _open(cell, "web", 5)
     assert _end(cell, "madre", signal.SIGKILL) == -signal.SIGKILL
     _expect_closed_by_watchdog(cell, window, eventually)
     cell.start_madre()
@@ -187,7 +187,7 @@ def test_the_watchdog_closes_when_madre_is_dead(cell: Cell, eventually: Eventual
 
 def test_the_watchdog_leaves_what_is_held(cell: Cell, eventually: Eventually) -> None:
     held = _open(cell, "web", 1, hold=True)
-    other = _open(cell, "api", 2)
+    other = _open(cell, "api", 5)
     _end(cell, "madre", signal.SIGKILL)
     _expect_closed_by_watchdog(cell, other, eventually)
     assert _overdue(held["expires_at"]) > 0
@@ -202,9 +202,9 @@ def test_the_watchdog_leaves_what_is_held(cell: Cell, eventually: Eventually) ->
 
 
 def test_an_extended_window_is_closed_at_its_new_deadline(cell: Cell, eventually: Eventually) -> None:
-    first = _open(cell, "web", 2)
-    extended = _post(cell, "extend", service="web", ttl=5)
-    other = _open(cell, "api", 2)
+    first = _open(cell, "web", 5)
+    extended = _post(cell, "extend", service="web", ttl=10)
+    other = _open(cell, "api", 5)
     _end(cell, "madre", signal.SIGKILL)
     _expect_closed_by_watchdog(cell, other, eventually)
     assert _overdue(first["expires_at"]) > 0
@@ -213,18 +213,18 @@ def test_an_extended_window_is_closed_at_its_new_deadline(cell: Cell, eventually
 
 
 def test_madre_closes_when_the_watchdog_is_dead(cell: Cell, eventually: Eventually) -> None:
-    window = _open(cell, "web", 2)
+    window = _open(cell, "web", 5)
     eventually(lambda: _status(cell)["watchdog"])
     _end(cell, "watchdog", signal.SIGKILL)
     assert not _status(cell)["watchdog"]
     closed = eventually(lambda: _closed(cell, window["window_id"]), LIMIT)
     assert closed["reason"] == "expired"
-    assert 2 <= closed["open_s"] <= 2 + OVERSHOOT
+    assert 5 <= closed["open_s"] <= 5 + OVERSHOOT
 
 
 def test_a_later_watchdog_goes_on(cell: Cell, eventually: Eventually) -> None:
     _end(cell, "watchdog", signal.SIGKILL)
-    window = _open(cell, "web", 2)
+    window = _open(cell, "web", 5)
     _end(cell, "madre", signal.SIGKILL)
     cell.start_watchdog()
     _expect_closed_by_watchdog(cell, window, eventually)
@@ -253,7 +253,7 @@ def test_a_window_that_is_gone_is_told(cell: Cell, eventually: Eventually) -> No
 
 def test_deadlines_are_kept(cell: Cell, eventually: Eventually) -> None:
     begun, late = [], []
-    for ttl in (2.5, 2.75, 3):
+    for ttl in (5, 5.25, 5.5):
         windows = [_open(cell, service, ttl) for service in ("web", "api")]
         for window in windows:
             closed = eventually(lambda found=window["window_id"]: _closed(cell, found), LIMIT)
@@ -266,7 +266,7 @@ def test_deadlines_are_kept(cell: Cell, eventually: Eventually) -> None:
 
 
 def test_evidence_survives_and_holds_no_secret(cell: Cell, tmp_path: Path, eventually: Eventually) -> None:
-    window = _open(cell, "web", 2)
+    window = _open(cell, "web", 5)
     _end(cell, "madre", signal.SIGKILL)
     _expect_closed_by_watchdog(cell, window, eventually)
     cell.start_madre()

