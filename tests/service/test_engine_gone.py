@@ -34,12 +34,12 @@ def test_a_window_closes_while_the_daemon_does_not_answer(far_api: Any, line: An
     problem(far_api.http.get(STATUS), 503, "engine_unavailable")
     problem(far_api.post(SOLO_MADRE, dry_run=True), 503, "engine_unavailable")
     assert far_api.post(OPEN, service="other").status_code in (502, 503)
+    far_api.until(lambda: "engine_away" in [item["action"] for item in far_api.evidence()])
     closed = far_api.close()
     assert (closed["state"], closed["reason"]) == ("closed", "requested")
     line.mend()
     far_api.until(lambda: far_api.cell.engine.inventory(far_api.cell.name) == [])
     assert far_api.status()["solo_madre"]
-    assert "engine_away" in [item["action"] for item in far_api.evidence()]
 
 
 def test_a_window_expires_while_the_daemon_does_not_answer(far_api: Any, line: Any) -> None:
