@@ -1,0 +1,65 @@
+"""Services that behave badly: whatever they do, their windows end, and the reason is right."""
+
+import threading
+from collections.abc import Callable
+
+from .scene import Enforcer, Scene
+
+TTL = 4.0
+
+
+def test_whatever_services_do_their_windows_end(stage: Callable[..., Scene], enforcer: Enforcer) -> None:
+    scene = stage("ignores", "forks", "dies", "early", "never", "mute", enforcer=enforcer)
+    for fails in ("early", "never"):
+        answer = scene.try_open(fails, ttl=60)
+        assert (answer.status_code, answer.json()["code"]) == (502, "open_failed"), answer.text
+    mute = scene.open("mute", ttl=TTL, wait=False)
+    windows = [scene.open("ignores", ttl=TTL), scene.open("forks", ttl=TTL)]
+    dies = scene.open("dies", ttl=TTL)
+    scene.leave_to_enforcer()
+    # While madre is dead nobody can tell a death from an end by the watchdog, nor is there always an exit code.
+    scene.ledger.may(dies, "crashed", *(("lost", "watchdog") if enforcer == "watchdog" else ()))
+    scene.ledger.may(mute, "open_failed", "expired", "watchdog")
+    scene.await_ends([*windows, dies])
+    scene.kept()
+
+
+def test_a_service_that_dies_while_madre_is_dead_is_told_when_it_is_back(stage: Callable[..., Scene]) -> None:
+    scene = stage("dies")
+    window = scene.open("dies", ttl=60)
+    scene.kill("madre")
+    scene.ledger.may(window, "crashed", "lost")
+    scene.await_ends([window])
+    scene.start("madre")
+    scene.await_closed(window)
+    scene.kept()
+
+
+def test_a_full_house_closes_in_the_same_second(
+    stage: Callable[..., Scene], enforcer: Enforcer, engine_name: str, full: bool
+) -> None:
+    count = 50 if full or engine_name == "process" else 6
+    names = [f"s{number}" for number in range(count)]
+    scene = stage(*names, enforcer=enforcer)
+    deadline = scene.moment_after(2.0 + count * (0.6 if engine_name == "docker" else 0.2))
+    failed: list[BaseException] = []
+
+    def open_some(first: int) -> None:
+        try:
+            for name in names[first::8]:
+                scene.open(name, ttl=scene.seconds_to(deadline))
+        except BaseException as error:
+            failed.append(error)
+
+    callers = [threading.Thread(target=open_some, args=(first,)) for first in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not failed
+    assert len(scene.ledger.promises) == count
+    scene.leave_to_enforcer()
+    scene.await_ends(scene.ledger.promises)
+    dues = [promise.deadline.last for promise in scene.ledger.promises.values()]
+    assert max(dues) - min(dues) < 1.0
+    scene.kept()
