@@ -211,7 +211,7 @@ def latest(due: float, lives: Lives) -> float:
 
 
 def audit(
-    ledger: Ledger, lives: Lives, records: Iterable[Mapping[str, Any]], seen: Mapping[str, Seen] | None = None
+    ledger: Ledger, lives: Lives, records: Sequence[Mapping[str, Any]], seen: Mapping[str, Seen] | None = None
 ) -> list[str]:
     """A sentence for each promise that was not kept, and for each window whose books are wrong.
 
@@ -231,7 +231,22 @@ def audit(
             saw = (seen or {}).get(window_id, Seen())
             wrong = [*_wrong_reason(promise, story, saw, ledger, lives), *_wrong_time(promise, story, saw, lives)]
         found += [f"{name} {sentence}" for sentence in wrong]
+        if wrong:
+            found += _history(window_id, promise, records, lives)
     return found
+
+
+def _history(
+    window_id: str, promise: Promise | None, records: Sequence[Mapping[str, Any]], lives: Lives
+) -> Iterator[str]:
+    """All that is known of a window about which something is wrong."""
+    yield f"  promised: {promise}"
+    for record in records:
+        if record["subject"] == window_id:
+            yield f"  {_at(record):.3f} {record['actor']} {record['action']} {record['data']}"
+    for part, lived in lives.items():
+        spans = ", ".join(f"{life.born:.3f} ({life.ready:.3f}) to {life.died:.3f}" for life in lived)
+        yield f"  {part} lived from (ready) to: {spans}"
 
 
 def _wrong_in_books(story: Story) -> Iterator[str]:
@@ -239,13 +254,14 @@ def _wrong_in_books(story: Story) -> Iterator[str]:
         count = len(getattr(story, action))
         if count != 1:
             yield f"has {count} records `{action}`, not one"
-    if story.closed and not story.closing:
+    if story.closed and not story.closing and story.reason != "lost":
         yield "was closed without having been closing"
 
 
 def _begun(promise: Promise, story: Story, saw: Seen) -> float:
     """When its closing began, by whoever knows it earliest."""
-    return min(_at(story.closing[0]), saw.begun, saw.ended - promise.grace)
+    (told,) = story.closing[:1] or story.closed
+    return min(_at(told), saw.begun if saw.begun < math.inf else saw.ended - promise.grace)
 
 
 def _lived(part: str, at: float, lives: Lives) -> bool:

@@ -16,8 +16,9 @@ import httpx
 from vx11.conductor.cell import Cell
 from vx11.engines import procfs
 from vx11.evidence import chain
+from vx11.statefiles import WATCHDOG_LOCK, held_lock
 
-from .audit import Ledger, Life, Promise, Seen, audit, latest, now
+from .audit import Ledger, Life, Seen, audit, latest, now
 from .eyes import Eye
 
 Part = Literal["madre", "watchdog"]
@@ -49,11 +50,9 @@ class Scene:
     def __init__(
         self, cell: Cell, enforcer: Enforcer, eye: Eye, nonce: str, graces: dict[str, float], until: Callable[..., Any]
     ) -> None:
-        born = now()
         self.cell = cell
         self.enforcer = enforcer
         self.ledger = Ledger()
-        self.lives: dict[str, list[Life]] = {"madre": [Life(born, born)], "watchdog": [Life(born, born)]}
         self.graces = graces
         self._eye = eye
         self._nonce = nonce
@@ -61,6 +60,9 @@ class Scene:
         self._back = threading.Condition()
         self._http = threading.local()
         self._clients: list[httpx.Client] = []
+        until(self._is_watched)
+        born = now()
+        self.lives: dict[str, list[Life]] = {"madre": [Life(born, born)], "watchdog": [Life(born, born)]}
         if enforcer == "madre":
             self.kill("watchdog")
 
@@ -85,9 +87,17 @@ class Scene:
                 self.cell.start_madre()
             else:
                 self.cell.start_watchdog()
+                self._until(self._is_watched)
             with self._back:
                 self.lives[part].append(Life(born, now()))
                 self._back.notify_all()
+
+    def _is_watched(self) -> bool:
+        try:
+            with held_lock(self.state / WATCHDOG_LOCK):
+                return False
+        except BlockingIOError:
+            return True
 
     def lives_now(self, part: Part) -> bool:
         """Whether it was started and not killed."""
@@ -171,6 +181,11 @@ class Scene:
         self.ledger.released(window_id, asked)
 
     # What is seen.
+
+    @property
+    def state(self) -> Path:
+        """The cell's state folder."""
+        return self.cell.folder / "state" / self.cell.name
 
     @property
     def seen(self) -> dict[str, Seen]:
@@ -298,8 +313,3 @@ class Scene:
 def pause(seconds: float) -> None:
     """Lets a time go by that a test chose at random, to hit whatever happens then."""
     time.sleep(seconds)
-
-
-def promises(scene: Scene, windows: Iterable[str]) -> list[Promise]:
-    """The promises of these windows."""
-    return [scene.ledger.promises[one] for one in windows]

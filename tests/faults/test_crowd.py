@@ -10,6 +10,7 @@ from .scene import Enforcer, Scene, Unanswered, pause
 
 CLIENTS = 20
 SERVICES = ("a", "b", "c", "d", "e")
+THINKS = 4.0
 # What a client may hear when others close what it opens, or open what it closes; all else is a defect.
 HEARD = {
     "open": {(200, ""), (502, "open_failed"), (409, "window_stuck")},
@@ -48,6 +49,7 @@ def _client(scene: Scene, dice: random.Random, end: float) -> list[tuple[str, in
             if opens:
                 answer = scene.try_open(service, ttl=dice.uniform(0.5, 5))
             else:
+                pause(dice.uniform(0, THINKS))  # else closes, which are quick, would outrun opens
                 answer = scene.try_close(service, force=dice.random() < 0.2)
         except Unanswered:
             scene.await_madre()

@@ -1,7 +1,7 @@
 """Services that behave badly: whatever they do, their windows end, and the reason is right."""
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from .scene import Enforcer, Scene
 
@@ -42,21 +42,8 @@ def test_a_full_house_closes_in_the_same_second(
     names = [f"s{number}" for number in range(count)]
     scene = stage(*names, enforcer=enforcer)
     deadline = scene.moment_after(2.0 + count * (0.6 if engine_name == "docker" else 0.2))
-    failed: list[BaseException] = []
-
-    def open_some(first: int) -> None:
-        try:
-            for name in names[first::8]:
-                scene.open(name, ttl=scene.seconds_to(deadline))
-        except BaseException as error:
-            failed.append(error)
-
-    callers = [threading.Thread(target=open_some, args=(first,)) for first in range(8)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert not failed
+    with ThreadPoolExecutor(8) as callers:
+        list(callers.map(lambda name: scene.open(name, ttl=scene.seconds_to(deadline)), names))
     assert len(scene.ledger.promises) == count
     scene.leave_to_enforcer()
     scene.await_ends(scene.ledger.promises)
