@@ -150,6 +150,11 @@ class Ledger:
         """From now on this window may close for these reasons too."""
         self._change(window_id, reasons=self.promises[window_id].reasons | set(reasons))
 
+    def may_be_late(self, window_id: str, seconds: float) -> None:
+        """From now on this window may close so much later than others."""
+        known = self.promises[window_id].deadline
+        self._change(window_id, deadline=Span(known.first, known.last + seconds))
+
     def asks_close(self, service: str, *, force: bool) -> None:
         """A close is about to be asked for."""
         with self._lock:

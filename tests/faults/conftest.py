@@ -20,7 +20,6 @@ from vx11.engines.select import EngineName
 from . import eyes
 from .scene import Enforcer, Scene
 
-FULL = os.environ.get("VX11_FAULTS") == "full"
 SAYS_UP = {"log": "up"}
 OBEYS = """
 import signal, sys
@@ -51,7 +50,7 @@ while True: signal.pause()
 DIES = """
 import sys, time
 print('up', flush=True)
-time.sleep(1.5)
+time.sleep(1)
 sys.exit(5)
 """
 EARLY = "import sys; print('no configuration', flush=True); sys.exit(3)"
@@ -75,12 +74,6 @@ def enforcer(request: pytest.FixtureRequest) -> Enforcer:
     """Who sees to deadlines: both, the watchdog alone while madre is dead, or madre with no watchdog."""
     name: Enforcer = request.param
     return name
-
-
-@pytest.fixture
-def full() -> bool:
-    """Whether the suite may take its time."""
-    return FULL
 
 
 @pytest.fixture

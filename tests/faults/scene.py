@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
+import pytest
 
 from vx11.conductor.cell import Cell
 from vx11.engines import procfs
@@ -24,6 +25,8 @@ from .eyes import Eye
 Part = Literal["madre", "watchdog"]
 Enforcer = Literal["both", "watchdog", "madre"]
 WINDOWS = "/api/v1/windows"
+# Whether the suite may take its time; its short form is one of many in `nox -s tests`.
+FULL = os.environ.get("VX11_FAULTS") == "full"
 # Beyond what the auditor allows for the beginning of a close: what the engine takes to stop many at once.
 SETTLING = 30.0
 
@@ -313,3 +316,16 @@ class Scene:
 def pause(seconds: float) -> None:
     """Lets a time go by that a test chose at random, to hit whatever happens then."""
     time.sleep(seconds)
+
+
+def on_engines(everywhere: Iterable[Any], short_on_docker: Iterable[Any] | None = None) -> list[Any]:
+    """Parameters `(engine_name, it)`, for `parametrize(("engine_name", …), …, indirect=["engine_name"])`.
+
+    Args:
+        everywhere: for both engines.
+        short_on_docker: those that the short form runs on docker, where all is slower.
+    """
+    everywhere = list(everywhere)
+    on_docker = everywhere if FULL or short_on_docker is None else list(short_on_docker)
+    found = [pytest.param("process", it, id=f"process-{it}") for it in everywhere]
+    return found + [pytest.param("docker", it, id=f"docker-{it}", marks=pytest.mark.docker) for it in on_docker]

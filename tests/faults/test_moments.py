@@ -5,7 +5,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 
-from .scene import Enforcer, Scene, Unanswered, pause
+from .scene import FULL, Enforcer, Scene, Unanswered, pause
 
 TTL = 4.0
 OPENED, CLOSED = ("a", "b", "c"), ("d", "e")
@@ -14,10 +14,10 @@ WITHIN = 0.5
 
 
 def test_madre_killed_inside_opens_and_closes(
-    stage: Callable[..., Scene], enforcer: Enforcer, seed: int, dice: random.Random, full: bool
+    stage: Callable[..., Scene], enforcer: Enforcer, seed: int, dice: random.Random
 ) -> None:
     scene = stage(*OPENED, *CLOSED, enforcer=enforcer)
-    rounds = {"watchdog": 25}.get(enforcer, 100) if full else 2
+    rounds = {"watchdog": 25}.get(enforcer, 100) if FULL else 2
     for _ in range(rounds):
         for service in CLOSED:
             scene.open(service, ttl=TTL)
