@@ -1,4 +1,4 @@
-"""Sessions: `nox -s e2e` runs the matrix, `tests` the tests, `lint` the linters, `bench` the benchmarks."""
+"""Sessions: `nox -s e2e` runs the matrix, `tests` the tests, `faults` faults, `lint` linters, `bench` benchmarks."""
 
 from pathlib import Path
 
@@ -53,6 +53,14 @@ def bench(session: nox.Session) -> None:
     """Measure; arguments go to the benchmarks, as in `nox -s bench -- open --engine docker --json FILE --quick`."""
     session.install("-e", ".")
     session.run("python", "-m", "tests.bench", *session.posargs, interrupt_timeout=CLEAN_UP_S)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Run the fault suite in its full form, long and destructive; arguments go to pytest."""
+    session.install("-e", ".", *groups("tests"))
+    full = {"VX11_FAULTS": "full"}
+    session.run("python", "-m", "pytest", "tests/faults", *session.posargs, env=full, interrupt_timeout=CLEAN_UP_S)
 
 
 @nox.session
