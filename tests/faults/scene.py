@@ -61,8 +61,7 @@ class Scene:
         self._nonce = nonce
         self._until = until
         self._back = threading.Condition()
-        self._http = threading.local()
-        self._clients: list[httpx.Client] = []
+        self._http = httpx.Client(headers={"Authorization": f"Bearer {cell.token}"}, timeout=60)
         until(self._is_watched)
         born = now()
         self.lives: dict[str, list[Life]] = {"madre": [Life(born, born)], "watchdog": [Life(born, born)]}
@@ -114,19 +113,13 @@ class Scene:
     # Callers.
 
     def call(self, what: str, **body: Any) -> httpx.Response:
-        """A POST by the caller of this thread, whatever it answers.
+        """A POST, whatever it answers; callers may be many threads.
 
         Raises:
             Unanswered: madre died meanwhile.
         """
-        url = self.cell.url
-        client: httpx.Client | None = getattr(self._http, "client", None)
-        if client is None or client.base_url != url:
-            headers = {"Authorization": f"Bearer {self.cell.token}"}
-            self._http.client = client = httpx.Client(base_url=url, headers=headers, timeout=60)
-            self._clients.append(client)
         try:
-            return client.post(f"{WINDOWS}/{what}", json=body)
+            return self._http.post(f"{self.cell.url}{WINDOWS}/{what}", json=body)
         except httpx.TransportError as error:
             raise Unanswered(str(error)) from error
 
@@ -309,8 +302,7 @@ class Scene:
 
     def close(self) -> None:
         """Lets go of what callers hold."""
-        for client in self._clients:
-            client.close()
+        self._http.close()
 
 
 def pause(seconds: float) -> None:
