@@ -35,7 +35,7 @@ DEATHS = {
 }
 
 
-ON_DOCKER = ("madre, back too late", "both, watchdog back first, in time", "both at the deadline")
+ON_DOCKER = ("both, watchdog back first, in time", "both at the deadline")
 
 
 @pytest.mark.parametrize(("engine_name", "death"), on_engines(DEATHS, ON_DOCKER), indirect=["engine_name"])

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from .scene import FULL, Enforcer, Scene
+import pytest
+
+from .scene import FULL, Enforcer, Scene, on_engines
 
 TTL = 4.0
-# Long enough that the death is seen before the deadline, even by an enforcer that looks once a second.
-TTL_OF_DEAD = 8.0
+# Long enough that whoever is back sees the death before the deadline.
+TTL_OF_DEAD = 30.0
 # How many open at the same time, and how much longer than one alone each may then take.
 PARALLEL, SLACK = 8, 5.0
 
@@ -28,17 +30,25 @@ def test_whatever_services_do_their_windows_end(stage: Callable[..., Scene], enf
     scene.kept()
 
 
-def test_a_service_that_dies_while_madre_is_dead_is_told_when_it_is_back(stage: Callable[..., Scene]) -> None:
+@pytest.mark.parametrize("ttl", [TTL_OF_DEAD, TTL], ids=["in time", "too late"])
+def test_a_service_that_dies_while_nobody_looks_has_not_expired(stage: Callable[..., Scene], ttl: float) -> None:
     scene = stage("dies")
-    window = scene.open("dies", ttl=60)
-    scene.kill("madre")
+    window = scene.open("dies", ttl=ttl)
+    scene.kill("madre", "watchdog")
     scene.ledger.may(window, "crashed", "lost")
     scene.await_ends([window])
+    if ttl == TTL:
+        scene.await_deadline(window)
     scene.start("madre")
     scene.await_closed(window)
     scene.kept()
 
 
+@pytest.mark.parametrize(
+    ("engine_name", "enforcer"),
+    on_engines(("both", "watchdog", "madre"), ("watchdog",)),
+    indirect=["engine_name"],
+)
 def test_a_full_house_closes_in_the_same_second(
     stage: Callable[..., Scene], enforcer: Enforcer, engine_name: str
 ) -> None:
