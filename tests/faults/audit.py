@@ -23,6 +23,8 @@ BIRTH = 1.0
 # Clocks of a daemon and of a kernel's timers are no finer.
 GRAIN = 0.05
 BY_TIME = frozenset({"expired", "watchdog"})
+# For a window that no caller heard to be open, and of which not more than its birth may be on record.
+NOT_OPENED = frozenset({"open_failed", "lost"})
 ASKED = frozenset({"requested", "forced"})
 
 
@@ -277,9 +279,9 @@ def _wrong_reason(promise: Promise, story: Story, saw: Seen, ledger: Ledger, liv
     reason, begun = story.reason, _begun(promise, story, saw)
     if reason in promise.reasons:
         return
-    if reason == "open_failed":
+    if reason in NOT_OPENED:
         if promise.accepted:
-            yield "has `open_failed`, although a caller heard that it was open"
+            yield f"has `{reason}`, although a caller heard that it was open"
     elif reason in ASKED:
         if not any(_meant(ask, promise, reason, _at(story.closing[0])) for ask in ledger.asks):
             yield f"has `{reason}`, but nobody asked"

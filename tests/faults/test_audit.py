@@ -41,6 +41,7 @@ KEPT: dict[str, tuple[Any, ...]] = {
     "asked for by id": (ledger(Ask("w", 104, force=True)), LIVES, story(105, "forced")),
     "crashed, as it was made to": (ledger(reasons=frozenset({"crashed"})), LIVES, story(105, "crashed")),
     "never accepted": (ledger(accepted=False), LIVES, story(105, "open_failed")),
+    "never heard of again": (Ledger(), LIVES, [opening(), record(105, "closed", reason="lost")]),
     "never answered": (Ledger(), LIVES, story(DUE, "expired")),
     "given its grace": (ledger(grace=1.0), LIVES, story(DUE, "expired"), {"w": Seen(DUE + 0.1, DUE + 1.1)}),
 }
@@ -72,6 +73,7 @@ BROKEN: dict[str, tuple[str, tuple[Any, ...]]] = {
     "nobody forced": ("nobody asked", (ledger(Ask("web", 104, force=False)), LIVES, story(105, "forced"))),
     "crashed for no cause": ("no cause", (ledger(), LIVES, story(105, "crashed"))),
     "accepted, then failed": ("heard that it was open", (ledger(), LIVES, story(105, "open_failed"))),
+    "accepted, then lost": ("heard that it was open", (ledger(), LIVES, story(105, "lost"))),
     "no grace": (
         "less than its grace",
         (ledger(grace=1.0), LIVES, story(DUE, "expired"), {"w": Seen(DUE + 0.1, DUE + 0.3)}),
