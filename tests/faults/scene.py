@@ -17,7 +17,7 @@ import pytest
 from vx11.conductor.cell import Cell
 from vx11.engines import procfs
 from vx11.evidence import chain
-from vx11.statefiles import WATCHDOG_LOCK, held_lock
+from vx11.statefiles import CLOSED_BY_WATCHDOG, WATCHDOG_LOCK, held_lock
 
 from .audit import Ledger, Life, Seen, audit, latest, now
 from .eyes import Eye
@@ -233,6 +233,14 @@ class Scene:
         wanted = set(windows)
         due = max(self.ledger.promises[window_id].due.last for window_id in wanted)
         self._until(lambda: all(self._ended(one) for one in wanted), due - now() + SETTLING)
+
+    def await_enforcer(self, windows: Iterable[str]) -> None:
+        """Waits until these windows have ended by their enforcer: the watchdog alone has also written that down."""
+        windows = set(windows)
+        self.await_ends(windows)
+        if self.enforcer == "watchdog":
+            marks = [self.state / "windows" / f"{window_id}{CLOSED_BY_WATCHDOG}" for window_id in windows]
+            self._until(lambda: all(mark.exists() for mark in marks), SETTLING)
 
     def _ended(self, window_id: str) -> bool:
         return self.seen.get(window_id, Seen()).ended < math.inf

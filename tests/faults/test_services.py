@@ -26,7 +26,8 @@ def test_whatever_services_do_their_windows_end(stage: Callable[..., Scene], enf
     # While madre is dead nobody can tell a death from an end by the watchdog, nor is there always an exit code.
     scene.ledger.may(dies, "crashed", *(("lost", "watchdog") if enforcer == "watchdog" else ()))
     scene.ledger.may(mute, "open_failed", "expired", "watchdog")
-    scene.await_ends([*windows, dies])
+    scene.await_ends([dies])
+    scene.await_enforcer(windows)
     scene.kept()
 
 
@@ -64,7 +65,7 @@ def test_a_full_house_closes_in_the_same_second(
     windows = [window for window, promise in scene.ledger.promises.items() if promise.service in names]
     assert len(windows) == count
     scene.leave_to_enforcer()
-    scene.await_ends(windows)
+    scene.await_enforcer(windows)
     dues = [scene.ledger.promises[window].deadline.first for window in windows]
     assert max(dues) - min(dues) < 1.0
     scene.kept()
