@@ -18,6 +18,8 @@ LATE = 1.0
 OVERDUE = 0.5
 # After an outage of both, from the moment that one of them is back.
 AFTER_RESTART = 2.0
+# What is just being started cannot be ended before the engine has answered.
+STARTING = 3.0
 # Between a birth and its record: how much earlier than the record tells a deadline may lie whose answer was lost.
 BIRTH = 1.0
 # Clocks of a daemon and of a kernel's timers are no finer.
@@ -300,7 +302,8 @@ def _meant(ask: Ask, promise: Promise, reason: str, closing: float) -> bool:
 
 
 def _wrong_time(promise: Promise, story: Story, saw: Seen, lives: Lives) -> Iterator[str]:
-    begun, due, limit = _begun(promise, story, saw), promise.due, latest(promise.due.last, lives)
+    begun, due = _begun(promise, story, saw), promise.due
+    limit = latest(due.last, lives) + (STARTING if story.reason in NOT_OPENED - promise.reasons else 0.0)
     if story.reason in BY_TIME - promise.reasons:
         earliest = due.first + (OVERDUE if story.reason == "watchdog" else 0.0)
         if begun < earliest - GRAIN:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from .audit import AFTER_RESTART, LATE, OVERDUE, Ask, Ledger, Life, Promise, Seen, Span, audit, latest
+from .audit import AFTER_RESTART, LATE, OVERDUE, STARTING, Ask, Ledger, Life, Promise, Seen, Span, audit, latest
 
 BORN, DUE = 100.0, 110.0
 ALWAYS = Life(0.0, 0.0)
@@ -41,6 +41,7 @@ KEPT: dict[str, tuple[Any, ...]] = {
     "asked for by id": (ledger(Ask("w", 104, force=True)), LIVES, story(105, "forced")),
     "crashed, as it was made to": (ledger(reasons=frozenset({"crashed"})), LIVES, story(105, "crashed")),
     "never accepted": (ledger(accepted=False), LIVES, story(105, "open_failed")),
+    "still starting when it was due": (ledger(accepted=False), LIVES, story(DUE + LATE + STARTING, "open_failed")),
     "never heard of again": (Ledger(), LIVES, [opening(), record(105, "closed", reason="lost")]),
     "never answered": (Ledger(), LIVES, story(DUE, "expired")),
     "given its grace": (ledger(grace=1.0), LIVES, story(DUE, "expired"), {"w": Seen(DUE + 0.1, DUE + 1.1)}),
@@ -53,6 +54,10 @@ BROKEN: dict[str, tuple[str, tuple[Any, ...]]] = {
     "not closing": ("without having been closing", (ledger(), LIVES, [opening(), story(DUE, "expired")[-1]])),
     "early": ("0.500 s too early", (ledger(), LIVES, story(DUE - 0.5, "expired"))),
     "late": ("later than it may", (ledger(), LIVES, story(DUE + LATE + 0.1, "expired"))),
+    "starting for too long": (
+        "later than it may",
+        (ledger(accepted=False), LIVES, story(DUE + LATE + STARTING + 0.1, "open_failed")),
+    ),
     "closed on request, but late": (
         "later than it may",
         (ledger(Ask("web", 104, force=False)), LIVES, story(DUE + LATE + 0.1, "requested")),
