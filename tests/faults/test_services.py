@@ -7,7 +7,7 @@ import pytest
 
 from .scene import FULL, Enforcer, Scene, on_engines
 
-TTL = 4.0
+TTL = 6.0
 # Long enough that whoever is back sees the death before the deadline.
 TTL_OF_DEAD = 30.0
 # How many open at the same time, and how much longer than one alone each may then take.
