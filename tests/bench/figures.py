@@ -86,5 +86,7 @@ def spread(
 
 def against(name: str, unit: str, ours: Sequence[float], theirs: Sequence[float], goal: Goal | None = None) -> Row:
     """A row of samples held against others that were taken in turn with them, pair by pair."""
-    ratio = statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
-    return spread(name, unit, ours, goal=goal, baseline=statistics.median(theirs), ratio=ratio)
+    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    note = f"half of the ratios lie between {low:.2f} and {high:.2f}"
+    return spread(name, unit, ours, goal=goal, baseline=statistics.median(theirs), ratio=middle, note=note)
