@@ -4,6 +4,7 @@ Nanoseconds are text, since numbers above 2^53 break in other readers. A record'
 canonical form without the field `hash`. One writer a chain.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -35,8 +36,20 @@ class Finding:
     message: str
 
 
+@dataclass(frozen=True)
+class _End:
+    """Where a chain ends: how many records it has, the hash of the last one, and its size in bytes."""
+
+    count: int
+    head: str
+    size: int
+
+
 class Chain:
     """Appends to one chain; each record is on the disk before `append` returns.
+
+    Those who append at the same time share a sync: while one waits for the disk, the others write, and the next sync is
+    for all of them.
 
     Raises:
         EvidenceError: the file cannot be opened.
@@ -44,20 +57,33 @@ class Chain:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._syncing = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.count, self.head = _last(path)
+            self._written = self._synced = _last(path)
         except BlockingIOError as error:
             os.close(self._file)
-            raise EvidenceError(f"another process writes the evidence in {path}; each needs a folder of its own") from error
+            raise EvidenceError(
+                f"another process writes the evidence in {path}; each needs a folder of its own"
+            ) from error
         except OSError as error:
             raise EvidenceError(f"evidence cannot be written to {path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
             os.close(self._file)
             raise EvidenceError(f"the evidence in {path} is damaged: {error}; move it away and keep it") from error
+
+    @property
+    def count(self) -> int:
+        """How many records are on the disk."""
+        return self._synced.count
+
+    @property
+    def head(self) -> str:
+        """The hash of the last record on the disk."""
+        return self._synced.head
 
     def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
         """Adds one record.
@@ -71,25 +97,62 @@ class Chain:
         Raises:
             EvidenceError: it is not on the disk, or has no canonical form (a number above 2^53, for one).
         """
-        with self._lock:
-            record: dict[str, Any] = {
-                "schema": SCHEMA,
-                "seq": self.count + 1,
-                "wall_ns": str(time.time_ns()),
-                "mono_ns": str(time.clock_gettime_ns(time.CLOCK_BOOTTIME)),
-                "actor": actor,
-                "action": action,
-                "subject": subject,
-                "data": data or {},
-                "prev": self.head,
-            }
-            try:
-                record["hash"] = hash_of(record)
-                line = rfc8785.dumps(record) + b"\n"
-            except rfc8785.CanonicalizationError as error:
-                raise EvidenceError(f"this cannot be recorded: {action} of {subject}: {error}") from error
-            self._write(line)
-            self.count, self.head = self.count + 1, record["hash"]
+        with self._changed:
+            mine = self._write(actor, action, subject, data)
+            while self._written.count >= mine.count > self._synced.count:
+                if self._syncing:
+                    self._changed.wait()
+                else:
+                    self._sync()
+            if self._written.count < mine.count:  # another one's sync failed, and took this record with it
+                raise EvidenceError(f"evidence cannot be written to {self.path}")
+
+    def _write(self, actor: str, action: str, subject: str, data: dict[str, Any] | None) -> _End:
+        record: dict[str, Any] = {
+            "schema": SCHEMA,
+            "seq": self._written.count + 1,
+            "wall_ns": str(time.time_ns()),
+            "mono_ns": str(time.clock_gettime_ns(time.CLOCK_BOOTTIME)),
+            "actor": actor,
+            "action": action,
+            "subject": subject,
+            "data": data or {},
+            "prev": self._written.head,
+        }
+        try:
+            record["hash"] = hash_of(record)
+            line = rfc8785.dumps(record) + b"\n"
+        except rfc8785.CanonicalizationError as error:
+            raise EvidenceError(f"this cannot be recorded: {action} of {subject}: {error}") from error
+        try:
+            if os.write(self._file, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            os.ftruncate(self._file, self._written.size)  # half a line must not be the start of the next record
+            raise EvidenceError(f"evidence cannot be written to {self.path}: {error.strerror}") from error
+        self._written = _End(record["seq"], record["hash"], self._written.size + len(line))
+        return self._written
+
+    def _sync(self) -> None:
+        """Brings to the disk what is written by now; meanwhile others may write more."""
+        end, self._syncing = self._written, True
+        self._changed.release()
+        problem = None
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            problem = error
+        finally:
+            self._changed.acquire()
+            self._syncing = False
+            self._changed.notify_all()
+        if problem is None:
+            self._synced = end
+            return
+        # Nobody knows what of it is on the disk, so that none of it may be part of the chain.
+        self._written = self._synced
+        os.ftruncate(self._file, self._synced.size)
+        raise EvidenceError(f"evidence cannot be written to {self.path}: {problem.strerror}") from problem
 
     def unfinished(self, begun: str, ended: str) -> dict[str, dict[str, Any]]:
         """What was begun and not ended: of each subject the data of its last record of the action `begun`."""
@@ -100,18 +163,6 @@ class Chain:
             elif record["action"] == ended:
                 found.pop(record["subject"], None)
         return found
-
-    def _write(self, line: bytes) -> None:
-        start = os.lseek(self._file, 0, os.SEEK_END)
-        try:
-            written = os.write(self._file, line)
-            if written != len(line):
-                raise OSError(28, "no space left")
-            os.fdatasync(self._file)
-        except OSError as error:
-            # Half a line must not be the start of the next record.
-            os.ftruncate(self._file, start)
-            raise EvidenceError(f"evidence cannot be written to {self.path}: {error.strerror}") from error
 
     def close(self) -> None:
         """Closes the file."""
@@ -163,14 +214,13 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _last(path: Path) -> tuple[int, str]:
-    """Count and head of a chain that is there already."""
-    count, head, line = 0, GENESIS, b"\n"
-    if path.exists():
-        with path.open("rb") as file:
-            for line in file:
-                record = json.loads(line)
-                count, head = int(record["seq"]), str(record["hash"])
+def _last(path: Path) -> _End:
+    """The end of a chain that is there already."""
+    count, head, size, line = 0, GENESIS, 0, b"\n"
+    with path.open("rb") as file:
+        for line in file:
+            record = json.loads(line)
+            count, head, size = int(record["seq"]), str(record["hash"]), size + len(line)
     if not line.endswith(b"\n"):
         raise ValueError("its last line is cut")
-    return count, head
+    return _End(count, head, size)
