@@ -179,12 +179,11 @@ def test_nothing_is_concluded_about_what_is_not_known_here(far_bench: Any, line:
             end()
 
 
-def test_without_the_daemon_health_lists_and_removal_are_errors(far_bench: Any, fault: Fault) -> None:
+def test_without_the_daemon_lists_and_removal_are_errors(far_bench: Any, fault: Fault) -> None:
     started = far_bench.run(WAITS)
     fault()
     begun = time.monotonic()
     for call in (
-        lambda: far_bench.far.health(started.running),
         lambda: far_bench.far.inventory(far_bench.cell),
         lambda: far_bench.far.foreign("default"),
         lambda: far_bench.far.remove(started.running, started.stamp.window_id),
@@ -192,7 +191,11 @@ def test_without_the_daemon_health_lists_and_removal_are_errors(far_bench: Any, 
         with pytest.raises(EngineError):
             call()
     assert time.monotonic() - begun < 4 * 1.5  # each within the limit of reads
+    assert far_bench.far.health(started.running).alive  # the kernel says so
     assert _living(started) == [started.running.pid]
+    bypass.end(started.running.container, 0, 0, number=0, grace=0.0, timeout=5.0)
+    with pytest.raises(EngineError):
+        far_bench.far.health(started.running)
 
 
 def test_usage_and_limits_need_no_daemon(far_bench: Any, line: Any) -> None:

@@ -304,7 +304,9 @@ class DockerEngine:
                 return None
 
     def health(self, running: Running) -> Health:
-        """As the daemon says."""
+        """As the kernel says while its first process lives on this host, and as the daemon says otherwise."""
+        if running.pid and procfs.is_alive(running.pid, running.start_time):
+            return Health(alive=True)
         found = self._inspect(running)
         if found is None:
             return Health(alive=False)

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,15 +154,9 @@ class Chain:
         os.ftruncate(self._file, self._synced.size)
         raise EvidenceError(f"evidence cannot be written to {self.path}: {problem.strerror}") from problem
 
-    def unfinished(self, begun: str, ended: str) -> dict[str, dict[str, Any]]:
-        """What was begun and not ended: of each subject the data of its last record of the action `begun`."""
-        found: dict[str, dict[str, Any]] = {}
-        for record in _records(self.path):
-            if record["action"] == begun:
-                found[record["subject"]] = record["data"]
-            elif record["action"] == ended:
-                found.pop(record["subject"], None)
-        return found
+    def last_of(self, actions: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Of each subject the last record of one of these actions."""
+        return {record["subject"]: record for record in _records(self.path) if record["action"] in actions}
 
     def close(self) -> None:
         """Closes the file."""

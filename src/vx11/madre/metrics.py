@@ -1,6 +1,6 @@
 """Prometheus metrics: what is open now, and a count of everything that evidence records."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
@@ -28,9 +28,9 @@ class CountedEvidence:
         if action == "closed" and data:
             self._closed.labels(data["reason"]).inc()
 
-    def unfinished(self, begun: str, ended: str) -> dict[str, dict[str, Any]]:
+    def last_of(self, actions: Collection[str]) -> dict[str, dict[str, Any]]:
         """As the evidence says."""
-        return self._evidence.unfinished(begun, ended)
+        return self._evidence.last_of(actions)
 
 
 class WindowCollector(Collector):

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import FrameType
 from typing import Any
 
@@ -121,7 +121,7 @@ class _NoEvidence:
     def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
         raise self._why
 
-    def unfinished(self, begun: str, ended: str) -> dict[str, dict[str, Any]]:
+    def last_of(self, actions: Collection[str]) -> dict[str, dict[str, Any]]:
         return {}
 
 

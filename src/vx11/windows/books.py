@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Container
+from collections.abc import Collection
 from typing import Any, Protocol
 
 from vx11.clock import Clock
@@ -25,8 +25,8 @@ class Evidence(Protocol):
             EvidenceError: it could not be written.
         """
 
-    def unfinished(self, begun: str, ended: str) -> dict[str, dict[str, Any]]:
-        """What was begun and not ended: of each subject the data of its last record of the action `begun`."""
+    def last_of(self, actions: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Of each subject the last record of one of these actions."""
 
 
 class Books:
@@ -102,12 +102,20 @@ class Books:
         except OSError as error:
             log.error("the state of %s cannot be written: %s", window.window_id, error.strerror)
 
-    def lost(self, known: Container[str], detail: str) -> None:
-        """Settles, in evidence, the windows of which nothing is known any more but that they were opened."""
-        for window_id, data in self._evidence.unfinished(Kind.OPENING.value, Kind.CLOSED.value).items():
-            if window_id not in known:
-                about = {"service": data.get("service", ""), "reason": Reason.LOST, "detail": detail}
-                self.record("madre", Kind.CLOSED.value, window_id, about)
+    def lives(self) -> tuple[dict[str, str], set[str]]:
+        """What evidence says of all windows that it knows: service by id of those open, and ids of those closed."""
+        last = self._evidence.last_of((Kind.OPENING.value, Kind.CLOSED.value))
+        closed = {window_id for window_id, record in last.items() if record["action"] == Kind.CLOSED.value}
+        return {
+            window_id: str(record["data"].get("service", ""))
+            for window_id, record in last.items()
+            if window_id not in closed
+        }, closed
+
+    def lost(self, window_id: str, service: str, detail: str) -> None:
+        """Settles, in evidence, a window of which no more is left than that it was opened."""
+        about = {"service": service, "reason": Reason.LOST, "detail": detail}
+        self.record("madre", Kind.CLOSED.value, window_id, about)
 
     def opened(self, window: Window) -> None:
         """A window is open."""

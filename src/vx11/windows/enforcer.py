@@ -57,6 +57,7 @@ class Enforcer:
         self._pool = pool
         self._stopping = stopping
         self._orphans: dict[str, Instant] = {}
+        self._lost: dict[str, tuple[str, str]] = {}
         self._away = False
         self._threads = [
             threading.Thread(target=self._watch_deadlines, name="deadlines", daemon=True),
@@ -104,7 +105,7 @@ class Enforcer:
             if not slot.wanted:
                 continue
             if slot.window.is_due(now):
-                self._pool.submit(self._expire, slot)
+                self._begin_to_expire(slot)
             else:
                 pause = min(pause, slot.window.remaining(now), self._warn(slot, now))
         return pause
@@ -118,15 +119,34 @@ class Enforcer:
             return TICK
         if left <= 0:
             slot.warned = due
-            self._books.happened(Kind.WARNING, window, data={"remaining_s": round(window.remaining(now), 3)})
-            self._books.tell(Kind.WARNING, window)
+            self._pool.submit(self._say_warning, window, round(window.remaining(now), 3))
         return max(left, 0.0) or TICK
+
+    def _say_warning(self, window: Window, remaining: float) -> None:
+        self._books.happened(Kind.WARNING, window, data={"remaining_s": remaining})
+        self._books.tell(Kind.WARNING, window)
+
+    def _begin_to_expire(self, slot: Slot) -> None:
+        """Once for each end that it has: each further thread would only wait for the first."""
+        due = slot.window.due()
+        if slot.expiring != due:
+            slot.expiring = due
+            self._pool.submit(self._expire, slot)
 
     def _expire(self, slot: Slot) -> None:
         """The deadline is looked at again: it may have been extended or held in between."""
-        if slot.window.is_due(self._clock.now()):
-            by_watchdog = self._books.store.closed_by_watchdog(slot.window.window_id)
-            self._closing.end(slot, Reason.WATCHDOG if by_watchdog else Reason.EXPIRED, "madre")
+        try:
+            if slot.window.is_due(self._clock.now()):
+                reason, actor, detail = self._why_due(slot.window)
+                self._closing.end(slot, reason, actor, detail=detail)
+        finally:
+            slot.expiring = None
+
+    def _why_due(self, window: Window) -> tuple[Reason, str, str]:
+        """Its time is over, unless its service has ended before."""
+        if self._books.store.closed_by_watchdog(window.window_id):
+            return Reason.WATCHDOG, "watchdog", ""
+        return self._what_ended(window) or (Reason.EXPIRED, "madre", "")
 
     def reconcile(self) -> None:
         """Compares what the engine has with what is on record. An engine that does not answer proves nothing."""
@@ -141,6 +161,7 @@ class Enforcer:
         back, self._away = self._away, False
         self._retry_stuck(at_once=back)
         self._end_orphans(found)
+        self._settle_lost(found)
         alive = [item for item in found if item.alive]
         for slot in open_before:
             if not any(_is_of(item, slot.window) for item in alive):
@@ -181,17 +202,20 @@ class Enforcer:
 
     def _look_after(self, slot: Slot) -> None:
         """Closes a window whose service has ended by itself."""
-        window = slot.window
+        if slot.window.state is State.OPEN and (end := self._what_ended(slot.window)):
+            reason, actor, detail = end
+            self._pool.submit(self._closing.end, slot, reason, actor, detail=detail)
+
+    def _what_ended(self, window: Window) -> tuple[Reason, str, str] | None:
+        """Why a service has ended by itself; None while it runs, or nobody can tell."""
         if window.state is not State.OPEN or window.running is None:
-            return
+            return None
         try:
             health = self._engine.health(window.running)
         except EngineError as error:
             log.warning("%s", error)
-            return
-        if not health.alive:
-            reason, actor, detail = self._why_ended(window, health.exit_code)
-            self._pool.submit(self._closing.end, slot, reason, actor, detail=detail)
+            return None
+        return None if health.alive else self._why_ended(window, health.exit_code)
 
     def _why_ended(self, window: Window, exit_code: int | None) -> tuple[Reason, str, str]:
         if self._books.store.closed_by_watchdog(window.window_id):
@@ -209,10 +233,10 @@ class Enforcer:
             EngineError: the engine does not answer.
         """
         windows, broken = self._books.store.load_all()
-        for window_id, sentence in broken.items():
-            log.error("%s", sentence)
-            self._books.record("madre", "closed", window_id, {"reason": Reason.LOST, "detail": sentence})
-        self._books.lost({window.window_id for window in windows}, "no state file was left of it")
+        open_by_evidence, closed = self._books.lives()
+        for window in [window for window in windows if window.window_id in closed]:
+            self._books.store.delete(window.window_id)  # madre died between the record and the removal of the file
+            windows.remove(window)
         found = self._engine.inventory(self._cell)
         by_id = {item.window_id: item for item in found}
         for window in windows:
@@ -220,9 +244,29 @@ class Enforcer:
         for item in found:
             if self._is_orphan(item):
                 self._closing.end_orphan(item)
+        known = {window.window_id for window in windows}
+        left = {window_id: "no state file was left of it" for window_id in open_by_evidence if window_id not in known}
+        self._lost = {
+            window_id: (open_by_evidence.get(window_id, ""), detail)
+            for window_id, detail in (left | broken).items()
+            if window_id not in closed
+        }
+        if self._lost:
+            self._settle_lost(self._engine.inventory(self._cell))
+        for slot in self._registry.slots():
+            self._look_after(slot)
         for slot in self._dependencies.needless():
             detail = "nothing needs it any more"
             self._pool.submit(self._closing.end, slot, Reason.EXPIRED, "madre", detail=detail)
+
+    def _settle_lost(self, found: list[Found]) -> None:
+        """Closes, in evidence, windows of which nothing is known, once nothing of them runs."""
+        alive = {item.window_id for item in found if item.alive}
+        for window_id, (service, detail) in list(self._lost.items()):
+            if window_id not in alive:
+                log.error("the window %s of %s is lost: %s", window_id, service or "a service", detail)
+                self._books.lost(window_id, service, detail)
+                del self._lost[window_id]
 
     def _adopt(self, window: Window, found: Found | None) -> None:
         slot = Slot(replace(window, running=window.running or (found.running if found else None)))

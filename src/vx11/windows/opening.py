@@ -204,7 +204,6 @@ class Opening:
         try:
             self._bring_up_needed(slot, service)
             running = self._start(slot, service, strict)
-            self._check_limits(service, running, strict)
             self._await_ready(slot, service, running)
             window = self._opened(slot, service, running)
         except (EngineError, WindowError) as error:
@@ -292,7 +291,8 @@ class Opening:
         slot.change(lambda now: replace(now, running=running), self._books.save_quietly)
         in_force = self._engine.limits(running).to_json()
         missing = tuple(sorted(set(wanted.to_json()) - set(in_force)))
-        slot.change(lambda now: replace(now, limits=wanted, not_enforced=missing), self._books.save)
+        slot.change(lambda now: replace(now, limits=wanted, not_enforced=missing), _saved_when_open)
+        self._check_limits(service, running, strict, in_force)
         return running
 
     def _supported(self, wanted: Limits, strict: Limits) -> Limits:
@@ -303,8 +303,7 @@ class Opening:
             raise LimitsNotApplied(f"the engine {self._engine.name} cannot limit {', '.join(stated)} here")
         return replace(wanted, **dict.fromkeys(missing))
 
-    def _check_limits(self, service: Service, running: Running, strict: Limits) -> None:
-        in_force = self._engine.limits(running).to_json()
+    def _check_limits(self, service: Service, running: Running, strict: Limits, in_force: Mapping[str, float]) -> None:
         wrong = [
             f"{name} is {in_force.get(name, 'unlimited')} instead of {wanted}"
             for name, wanted in strict.to_json().items()
@@ -369,6 +368,10 @@ class Opening:
             return error
         said = f"; it last said: {' | '.join(lines)}" if lines else ""
         return OpenFailed(f"{error}{said}")
+
+
+def _saved_when_open(window: Window) -> None:
+    """A later madre takes back what was not open, whatever its limits were."""
 
 
 def _is_far_enough(slot: Slot, other: Window, condition: Condition) -> bool:

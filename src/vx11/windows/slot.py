@@ -24,6 +24,7 @@ class Slot:
         next_try: when closing a stuck window is tried again.
         give_up: why an open in progress should be taken back, None while it may go on.
         warned: of which end it has been warned.
+        expiring: which end it is being closed for.
         sample: what it was last seen to use.
     """
 
@@ -32,6 +33,7 @@ class Slot:
         self.next_try: Instant | None = None
         self.give_up: Reason | None = None
         self.warned: Instant | None = None
+        self.expiring: Instant | None = None
         self.sample: Sample | None = None
         self._changed = threading.Condition(threading.RLock())
 

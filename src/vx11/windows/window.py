@@ -124,8 +124,10 @@ class Window:
         """With its hold set or released; a hold that is set already keeps its end."""
         if on == self.hold:
             return self
+        if not on:  # what is released after its deadline is due now, and not since then
+            return replace(self, hold_until=None, deadline=latest(self.deadline, now))
         held = self if self.requested else self.wanted(0.0, now)
-        return replace(held, hold_until=now.plus(self.max_hold) if on else None)
+        return replace(held, hold_until=now.plus(self.max_hold))
 
     def extended(self, ttl: float, now: Instant) -> "Window":
         """With at least `ttl` seconds left; never with less than before.

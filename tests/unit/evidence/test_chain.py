@@ -229,11 +229,13 @@ def test_a_chain_has_one_writer(tmp_path: Path) -> None:
     Chain(tmp_path / "evidence.jsonl").close()
 
 
-def test_what_was_begun_and_not_ended_is_found(path: Path) -> None:
+def test_the_last_of_some_records_is_found_for_each_subject(path: Path) -> None:
     chain = Chain(path)
-    for action, subject in (("opening", "a"), ("opening", "b"), ("opened", "a"), ("closed", "a"), ("opening", "c")):
+    for action, subject in (("opening", "a"), ("opening", "b"), ("opened", "a"), ("closed", "a"), ("held", "b")):
         chain.append("madre", action, subject, {"service": f"of-{subject}"})
-    assert chain.unfinished("opening", "closed") == {"b": {"service": "of-b"}, "c": {"service": "of-c"}}
-    chain.append("madre", "closed", "b")
-    assert list(chain.unfinished("opening", "closed")) == ["c"]
+    found = chain.last_of(("opening", "closed"))
+    assert {subject: (record["action"], record["data"]) for subject, record in found.items()} == {
+        "a": ("closed", {"service": "of-a"}),
+        "b": ("opening", {"service": "of-b"}),
+    }
     chain.close()

@@ -4,7 +4,7 @@ The engine is a port; what real engines do stands in tests/engines.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -208,9 +208,8 @@ class FakeEvidence:
             raise EvidenceError("evidence cannot be written: no space left")
         self.records.append((actor, action, subject, data or {}))
 
-    def unfinished(self, begun: str, ended: str) -> dict[str, dict[str, Any]]:
-        found = {about: data for _, action, about, data in self.records if action == begun}
-        return {about: data for about, data in found.items() if ended not in self.actions(about)}
+    def last_of(self, actions: Collection[str]) -> dict[str, dict[str, Any]]:
+        return {about: {"action": action, "data": data} for _, action, about, data in self.records if action in actions}
 
     def actions(self, subject: str = "") -> list[str]:
         """What was recorded, about one subject or about all."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from vx11.windows import solo_madre
+from vx11.windows.store import StateStore
 from vx11.windows.window import Reason, State
 
 Eventually = Any  # tests/conftest.py
@@ -357,6 +358,41 @@ def test_a_broken_state_file_is_told_and_what_it_was_of_is_ended(idle_room: Room
     assert not idle_room.engine.alive()
     assert [path.name for path in idle_room.store.windows.iterdir()] == ["w1.unreadable"]
     idle_room.windows.stop()
+
+
+def test_what_evidence_closed_is_not_closed_again(room: Room) -> None:
+    """madre was killed between the record and the removal of the state file."""
+    window = room.open()
+    room.close()
+    StateStore.save(room.store, window)
+    room.restart()
+    assert room.evidence.actions(window.window_id).count("closed") == 1
+    assert (room.windows.windows(), list(room.store.windows.iterdir())) == ([], [])
+
+
+def test_what_died_while_nobody_looked_has_not_expired(room: Room, eventually: Eventually) -> None:
+    room.open("web", ttl=60.0)
+    room.open("db", ttl=60.0)
+    room.windows.stop()
+    room.crash("web", exit_code=7)
+    room.clock.step(61)
+    room.windows = room._windows()
+    room.windows.start()
+    eventually(lambda: len(ended(room)) == 2)
+    assert dict(ended(room)) == {"web": Reason.CRASHED, "db": Reason.EXPIRED}
+
+
+def test_evidence_closes_what_is_lost_only_when_nothing_of_it_runs(room: Room, eventually: Eventually) -> None:
+    window = room.open()
+    room.store.delete(window.window_id)
+    room.fail("kill")
+    room.restart()
+    assert "closed" not in room.evidence.actions(window.window_id)
+    room.engine.on.clear()
+    eventually(lambda: room.windows._enforcer._orphans)
+    room.clock.step(2)
+    eventually(lambda: "closed" in room.evidence.actions(window.window_id))
+    assert not room.engine.alive()
 
 
 def test_a_window_of_which_no_state_is_left_is_settled_in_evidence(room: Room) -> None:
