@@ -31,7 +31,6 @@ ENGINES: list[EngineName] = ["docker", "process"] if FULL else ["docker"]
 ORDERS: list[tuple[Part, ...]] = [("madre", "watchdog")]
 if FULL:
     ORDERS += [("watchdog", "madre"), ("madre",), ("watchdog",)]
-NOT_YET = pytest.mark.xfail(reason="the watchdog alone does not close yet while the daemon is away")
 Eventually = Callable[..., Any]
 NewCore = Callable[[EngineName], Core]
 
@@ -189,9 +188,7 @@ def test_the_engine_restarts(
 
 
 @pytest.mark.parametrize("live_restore", [True], ids=["live-restore"], indirect=True)
-@pytest.mark.parametrize(
-    "enforcer", [pytest.param(name, marks=NOT_YET if name == "watchdog" else ()) for name in ENFORCERS]
-)
+@pytest.mark.parametrize("enforcer", ENFORCERS)
 def test_the_engine_is_away_at_the_deadline(
     core: Core, live_restore: bool, enforcer: Enforcer, tmp_path: Path, eventually: Eventually
 ) -> None:
