@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 # Whole lines at once: where they come in pieces, Podman runs those of the two streams together.
 TALKS = """
 import os, subprocess, sys, time
@@ -31,3 +33,14 @@ def test_both_streams_of_all_its_processes_now_and_after_its_removal(bench: Any)
 
 def test_what_wrote_nothing_has_no_lines(bench: Any) -> None:
     assert bench.lines(bench.run("import time; time.sleep(60)")) == []
+
+
+@pytest.mark.docker
+def test_a_log_that_cannot_be_kept_keeps_no_container(docker_bench: Any) -> None:
+    started = docker_bench.run(TALKS)
+    docker_bench.says(started, "end")
+    kept = docker_bench.folder / "state" / "logs" / f"{started.stamp.window_id}.log"
+    kept.mkdir(parents=True)  # as good as a full disk
+    docker_bench.remove(started)
+    assert docker_bench.engine.inventory(docker_bench.cell) == []
+    kept.rmdir()

@@ -367,7 +367,7 @@ class DockerEngine:
         self._places.pop(running.container, None)
         if self._inspect(running) is None:
             return
-        with contextlib.suppress(EngineError):  # a log that cannot be read is no reason to stay
+        with contextlib.suppress(EngineError, OSError):  # a log that cannot be read, or kept, is no reason to stay
             self._keep_log(window_id, self._log_of(running, KEPT_LINES))
         self._remove(running.container)
 

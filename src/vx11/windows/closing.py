@@ -84,15 +84,15 @@ class Closing:
             return slot.wait(SETTLED, max(0.0, now.seconds_until(slot.window.close_by or now)) + WAIT_LIMIT)
         window = slot.window
         kill = kill or reason is Reason.FORCED
-        if reason in _WITH_DEPENDENTS:
-            first = self._dependencies.dependents(window.service)
-            self._end_all(first, reason, actor, kill=kill, detail=f"it needs {window.service}, which closes")
-        sample = self._sampler.take(slot)
         try:
+            if reason in _WITH_DEPENDENTS:
+                first = self._dependencies.dependents(window.service)
+                self._end_all(first, reason, actor, kill=kill, detail=f"it needs {window.service}, which closes")
+            sample = self._sampler.take(slot)
             if window.running:
                 self._stop(window, window.running, kill=kill)
-        except EngineError as error:
-            return self._stuck(slot, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it was, it has to be tried again
+            return self._stuck(slot, str(error) or repr(error))
         return self._finish(slot, sample, actor, detail)
 
     def release(self, window: Window, reason: Reason, actor: str) -> None:

@@ -605,6 +605,18 @@ def test_closing_is_tried_again_less_and_less_often(room: Room, eventually: Even
         eventually(lambda attempt=attempt: room.windows.find("web").close_attempts == attempt + 1)
 
 
+def test_whatever_goes_wrong_at_a_close_it_is_tried_again(room: Room, eventually: Eventually) -> None:
+    def surprise(program: Any) -> None:
+        raise ZeroDivisionError("surprise")
+
+    room.open()
+    room.engine.on["stop"] = room.engine.on["kill"] = surprise
+    assert (room.close().state, room.windows.find("web").detail) == (State.STUCK, "surprise")
+    room.engine.on.clear()
+    room.clock.step(1)
+    eventually(lambda: room.state() is State.CLOSED)
+
+
 def test_before_its_time_no_further_try_is_made(room: Room, eventually: Eventually) -> None:
     stuck(room)
     room.open("db")
