@@ -4,6 +4,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable, Collection, Iterator
 from types import FrameType
 from typing import Any
@@ -28,6 +29,8 @@ from vx11.windows.store import StateStore
 
 log = logging.getLogger(__name__)
 SHUTDOWN_GRACE = 5
+# Many windows may be due at one moment, each with a thread of its own, and none should wait 5 ms for each other's turn.
+SWITCH_INTERVAL = 0.0005
 
 
 class _Server(uvicorn.Server):
@@ -97,6 +100,7 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         # uvicorn raises a signal again once it has stopped for it; what follows must still be done.
         signal.signal(signal.SIGTERM, _leave)
+        sys.setswitchinterval(SWITCH_INTERVAL)
         windows.start()
         try:
             _Server(
