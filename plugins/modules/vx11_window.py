@@ -207,6 +207,17 @@ window:
     opened_by:
       description: Who opened it, the C(sub) of the token.
       type: str
+    requested:
+      description: Whether somebody asked for it; otherwise it is open only for windows that need it.
+      type: bool
+    depends_on:
+      description: Services that it needs, whose windows are open for as long as its own.
+      type: list
+      elements: str
+    needed_by:
+      description: Services that need it now.
+      type: list
+      elements: str
     resources:
       description: Its limits, those that are set; memory in bytes.
       type: dict
@@ -219,15 +230,17 @@ window:
       type: list
       elements: str
     usage:
-      description: CPU, memory and I/O used since it was started; C(cpu_percent) is the mean since it was ready.
+      description:
+        - CPU, memory, I/O and network bytes used since it was started, as last sampled. C(cpu_percent) is the mean since
+          it was ready, C(cpu_peak_percent) the most between two samples.
       type: dict
     closed_at:
       description: When it closed, ISO 8601; null before.
       type: str
     reason:
       description:
-        - Why it closed, one of V(expired), V(requested), V(forced), V(solo_madre), V(open_failed), V(crashed), V(lost)
-          and V(watchdog); null before.
+        - Why it closed, one of V(expired), V(requested), V(forced), V(solo_madre), V(open_failed), V(crashed),
+          V(completed), V(lost) and V(watchdog); null before.
       type: str
     detail:
       description: What more is known of why it closed; null where nothing is.
