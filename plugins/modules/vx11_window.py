@@ -231,8 +231,8 @@ window:
       elements: str
     usage:
       description:
-        - CPU, memory, I/O and network bytes used since it was started, as last sampled. C(cpu_percent) is the mean since
-          it was ready, C(cpu_peak_percent) the most between two samples.
+        - CPU, memory, I/O and network bytes used since it was started, as last sampled. C(cpu_percent) is the mean
+          since it was ready, C(cpu_peak_percent) the most between two samples.
       type: dict
     closed_at:
       description: When it closed, ISO 8601; null before.

@@ -360,7 +360,8 @@ def solo_madre(
     """Closes every window and proves that only the core runs; ends with 1 when it does not."""
     found = _madre(url, token).solo_madre(dry_run=check, foreign="stop" if stop_foreign else None)
     stopped = [f"stopped {item['service']} ({item['window_id']})" for item in found["stopped"]]
-    runs = [f"runs: {item['what']} {item['service'] or ''}".rstrip() for item in found["running"]] if check else []
+    word = "runs" if check else "still runs"
+    runs = [f"{word}: {item['what']} {item['service'] or ''}".rstrip() for item in found["left"]]
     stopped += [f"stopped foreign {item['what']}" for item in found["foreign_stopped"]]
     foreign = [f"foreign: {item['what']}" for item in found["foreign"]]
     verdict = f"SOLO_MADRE: {'yes' if found['solo_madre'] else 'no'}"

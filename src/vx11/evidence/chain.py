@@ -4,6 +4,7 @@ Nanoseconds are text, since numbers above 2^53 break in other readers. A record'
 canonical form without the field `hash`. One writer a chain.
 """
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -59,6 +60,8 @@ class Chain:
         self.path = path
         self._changed = threading.Condition()
         self._syncing = False
+        self._failures = 0
+        self._is_torn = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
@@ -98,13 +101,13 @@ class Chain:
             EvidenceError: it is not on the disk, or has no canonical form (a number above 2^53, for one).
         """
         with self._changed:
-            mine = self._write(actor, action, subject, data)
-            while self._written.count >= mine.count > self._synced.count:
+            failures, mine = self._failures, self._write(actor, action, subject, data)
+            while self._failures == failures and mine.count > self._synced.count:
                 if self._syncing:
                     self._changed.wait()
                 else:
                     self._sync()
-            if self._written.count < mine.count:  # another one's sync failed, and took this record with it
+            if self._failures != failures:  # another one's sync failed, and took this record with it
                 raise EvidenceError(f"evidence cannot be written to {self.path}")
 
     def _write(self, actor: str, action: str, subject: str, data: dict[str, Any] | None) -> _End:
@@ -125,13 +128,22 @@ class Chain:
         except rfc8785.CanonicalizationError as error:
             raise EvidenceError(f"this cannot be recorded: {action} of {subject}: {error}") from error
         try:
+            if self._is_torn:
+                self._cut()
             if os.write(self._file, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            os.ftruncate(self._file, self._written.size)  # half a line must not be the start of the next record
+            self._is_torn = True
+            with contextlib.suppress(OSError):  # then it is cut before the next record
+                self._cut()
             raise EvidenceError(f"evidence cannot be written to {self.path}: {error.strerror}") from error
         self._written = _End(record["seq"], record["hash"], self._written.size + len(line))
         return self._written
+
+    def _cut(self) -> None:
+        """Removes what is behind the last record: half a line must not be the start of the next one."""
+        os.ftruncate(self._file, self._written.size)
+        self._is_torn = False
 
     def _sync(self) -> None:
         """Brings to the disk what is written by now; meanwhile others may write more."""
@@ -151,7 +163,10 @@ class Chain:
             return
         # Nobody knows what of it is on the disk, so that none of it may be part of the chain.
         self._written = self._synced
-        os.ftruncate(self._file, self._synced.size)
+        self._failures += 1
+        self._is_torn = True
+        with contextlib.suppress(OSError):
+            self._cut()
         raise EvidenceError(f"evidence cannot be written to {self.path}: {problem.strerror}") from problem
 
     def last_of(self, actions: Collection[str]) -> dict[str, dict[str, Any]]:

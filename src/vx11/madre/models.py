@@ -311,7 +311,8 @@ class SoloMadreView(BaseModel):
     dry_run: bool
     checked_at: str
     core: list[str]
-    running: list[Item]
+    running: list[Item] = Field(description="what ran before")
+    left: list[Item] = Field(description="what of it still runs; in a dry run all of it")
     stopped: list[WindowView]
     foreign: list[Item] = Field(description="what is not ours and still runs")
     foreign_stopped: list[Item]

@@ -183,6 +183,17 @@ async def logs(
     return await desk.ask("work", answer)
 
 
+def _items(proof: solo_madre.Proof) -> list[models.Item]:
+    """What of the cell ran when it was looked at."""
+    windows = [
+        models.Item(what=f"window {item.window_id}", window_id=item.window_id, service=item.service)
+        for item in proof.windows
+    ]
+    return windows + [
+        models.Item(what=item.what, window_id=item.window_id, service=item.service) for item in proof.unaccounted
+    ]
+
+
 @api.post("/api/v1/system/solo_madre", tags=["system"])
 async def enforce_solo_madre(desk: AtDesk, actor: Actor, body: models.SoloMadre | None = None) -> models.SoloMadreView:
     """Closes every window of the cell and proves that only the core runs."""
@@ -193,21 +204,14 @@ async def enforce_solo_madre(desk: AtDesk, actor: Actor, body: models.SoloMadre 
         done = solo_madre.enforce(desk.windows, actor, dry_run=dry_run, stop_foreign=stop_foreign)
         to_stop = len(done.before.windows) + len(done.before.unaccounted)
         to_stop += len(done.before.foreign) if stop_foreign else 0
-        running = [
-            models.Item(what=f"window {w.window_id}", window_id=w.window_id, service=w.service)
-            for w in done.before.windows
-        ]
-        running += [
-            models.Item(what=item.what, window_id=item.window_id, service=item.service)
-            for item in done.before.unaccounted
-        ]
         return models.SoloMadreView(
             solo_madre=done.after.solo,
             changed=bool(to_stop),
             dry_run=dry_run,
             checked_at=done.after.checked.iso(),
             core=CORE + (["watchdog"] if desk.windows.store.watchdog_is_alive() else []),
-            running=running,
+            running=_items(done.before),
+            left=_items(done.after),
             stopped=desk.views(done.stopped),
             foreign=[models.Item(what=item.what) for item in done.after.foreign],
             foreign_stopped=[models.Item(what=item.what) for item in done.foreign_stopped],

@@ -123,7 +123,7 @@ class _NoEvidence:
         self._why = why
 
     def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
-        raise self._why
+        raise EvidenceError(str(self._why))
 
     def last_of(self, actions: Collection[str]) -> dict[str, dict[str, Any]]:
         return {}

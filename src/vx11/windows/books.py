@@ -42,7 +42,7 @@ class Books:
         """Writes evidence; what must not wait for it, such as closing, goes on without, and the log says so."""
         try:
             self._evidence.append(actor, action, subject, data)
-        except EvidenceError as error:
+        except (EvidenceError, OSError) as error:
             log.error("%s", error)
 
     def happened(self, kind: Kind, window: Window, actor: str = "madre", data: dict[str, Any] | None = None) -> None:

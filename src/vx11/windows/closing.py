@@ -9,15 +9,16 @@ from concurrent import futures
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from vx11.clock import Clock
+from vx11.clock import Clock, Instant
 from vx11.engines.port import Engine, EngineError, Found, Running, mark_of
 from vx11.windows.books import Books
 from vx11.windows.dependencies import Dependencies
 from vx11.windows.events import Kind
 from vx11.windows.registry import Registry
 from vx11.windows.sampler import Sampler
-from vx11.windows.slot import SETTLED, Slot
+from vx11.windows.slot import ENDED, SETTLED, Slot, Still, always
 from vx11.windows.usage import Sample
 from vx11.windows.window import Reason, State, Window
 
@@ -57,37 +58,68 @@ class Closing:
         self._pool = pool
         self._orphans: dict[str, Future[None]] = {}
 
-    def end(self, slot: Slot, reason: Reason, actor: str, *, kill: bool = False, detail: str = "") -> Window:
+    def end(
+        self,
+        slot: Slot,
+        reason: Reason,
+        actor: str,
+        *,
+        kill: bool = False,
+        detail: str = "",
+        until: Instant | None = None,
+        still: Still = always,
+    ) -> Window:
         """Closes a window and waits until it is closed or stuck; joins a close that is under way already.
 
         A window that is still opening is taken back by whoever opens it; what it has started already is killed here, so
         that its probes end.
+
+        Args:
+            until: when it, and all that needs it, has to have ended; graces are cut to what is left.
+            still: whether it still has to close, asked when nobody can change it any more.
         """
-        if slot.abandon(reason):
+        if slot.abandon(reason, still):
             self.hurry(slot)
             self.release(slot.window, reason, actor)
             return slot.wait(SETTLED, WAIT_LIMIT)
-        if kill:  # also what closes gracefully already
-            self.hurry(slot)
-        return self.take_back(slot, reason, actor, kill=kill, detail=detail)
+        if slot.window.state is State.CLOSING and (kill or until):  # also what closes gracefully already
+            left = 0.0 if kill or until is None else max(0.0, self._clock.now().seconds_until(until))
+            if slot.wait(ENDED, left).state is State.CLOSING:
+                self.hurry(slot)
+        return self.take_back(slot, reason, actor, kill=kill, detail=detail, until=until, still=still)
 
-    def take_back(self, slot: Slot, reason: Reason, actor: str, *, kill: bool = True, detail: str = "") -> Window:
+    def take_back(
+        self,
+        slot: Slot,
+        reason: Reason,
+        actor: str,
+        *,
+        kill: bool = True,
+        detail: str = "",
+        until: Instant | None = None,
+        still: Still = always,
+    ) -> Window:
         """Closes a window whatever its state; for those who open it, or found it half open."""
-        now = self._clock.now()
-        close_by = now.plus(slot.window.grace + self._dependencies.grace_before(slot.window))
+        now, kill = self._clock.now(), kill or reason is Reason.FORCED
+        close_by = now.plus((0.0 if kill else slot.window.grace) + self._dependencies.grace_before(slot.window))
+        if until and until.seconds_until(close_by) > 0:
+            close_by = until
 
         def begin(window: Window) -> None:
             self._books.save_quietly(window)
             self._books.happened(Kind.CLOSING, window, actor, {"reason": window.reason})
 
-        if not slot.claim_closing(begin, now, close_by, reason, partial(self._books.tell, Kind.CLOSING)):
+        if not slot.claim_closing(begin, now, close_by, reason, partial(self._books.tell, Kind.CLOSING), still):
+            if slot.wanted:  # it need not close any more
+                return slot.window
             return slot.wait(SETTLED, max(0.0, now.seconds_until(slot.window.close_by or now)) + WAIT_LIMIT)
         window = slot.window
-        kill = kill or reason is Reason.FORCED
         try:
-            if reason in _WITH_DEPENDENTS:
-                first = self._dependencies.dependents(window.service)
-                self._end_all(first, reason, actor, kill=kill, detail=f"it needs {window.service}, which closes")
+            first = self._dependencies.dependents(window.service)
+            if reason not in _WITH_DEPENDENTS:  # those that go on are left to their own health
+                first = [other for other in first if other.window.state is State.CLOSING]
+            why = f"it needs {window.service}, which closes"
+            self._end_all(first, reason, actor, kill=kill and reason in _WITH_DEPENDENTS, detail=why, until=until)
             sample = self._sampler.take(slot)
             if window.running:
                 self._stop(window, window.running, kill=kill)
@@ -102,11 +134,12 @@ class Closing:
         """
         needless = self._dependencies.settle(window)
         reason = reason if reason in _PASSED_ON else Reason.EXPIRED
-        self._end_all(needless, reason, actor, kill=False, detail=f"{window.service}, which needed it, has closed")
+        why = f"{window.service}, which needed it, has closed"
+        self._end_all(needless, reason, actor, kill=False, detail=why, still=self._dependencies.is_needless)
 
-    def _end_all(self, slots: list[Slot], reason: Reason, actor: str, *, kill: bool, detail: str) -> None:
+    def _end_all(self, slots: list[Slot], reason: Reason, actor: str, **how: Any) -> None:
         """Closes several side by side; goes on after their graces, whether they could be closed or not."""
-        ending = [self._pool.submit(self.end, slot, reason, actor, kill=kill, detail=detail) for slot in slots]
+        ending = [self._pool.submit(self.end, slot, reason, actor, **how) for slot in slots]
         limit = max((slot.window.grace + self._dependencies.grace_before(slot.window) for slot in slots), default=0.0)
         futures.wait(ending, limit + WAIT_LIMIT)
 
@@ -141,10 +174,11 @@ class Closing:
             log.error("%s, which belongs to no window, could not be ended: %s", mark_of(found.running), error)
 
     def _stop(self, window: Window, running: Running, *, kill: bool) -> None:
-        if kill:
+        left = self._clock.now().seconds_until(window.close_by) if window.close_by else window.grace
+        if kill or left <= 0:
             self._engine.kill(running)
         else:
-            self._engine.stop(running, window.stop_signal, window.grace)
+            self._engine.stop(running, window.stop_signal, min(window.grace, left))
         with contextlib.suppress(EngineError):
             self._engine.logs(running, window.window_id, LOG_TAIL)  # the engine keeps what it cannot read later
         try:

@@ -6,6 +6,8 @@ from functools import partial
 
 from vx11.clock import Instant
 from vx11.windows.books import Books
+from vx11.windows.errors import OpenFailed
+from vx11.windows.events import Kind
 from vx11.windows.registry import Registry
 from vx11.windows.slot import Slot
 from vx11.windows.window import State, Window, latest
@@ -31,6 +33,27 @@ class Dependencies:
         waits = [slot.window.grace + self.grace_before(slot.window) for slot in self.dependents(window.service)]
         return max(waits, default=0.0)
 
+    def is_needless(self, window: Window) -> bool:
+        """Whether it is open for others alone, of which there are none."""
+        return not window.requested and not self.dependents(window.service)
+
+    def expect_no_cycle(self, window: Window) -> None:
+        """Does nothing unless a new window would need itself, by way of windows that are open.
+
+        The catalogue has no cycles, but it may have been changed since those were opened.
+
+        Raises:
+            OpenFailed: it would.
+        """
+        seen, ahead = set[str](), list(window.depends_on)
+        while ahead:
+            name = ahead.pop()
+            if name == window.service:
+                raise OpenFailed(f"{name} would need itself: the catalogue has changed since others were opened")
+            other = None if name in seen else self._registry.of_service(name)
+            seen.add(name)
+            ahead += other.window.depends_on if other else ()
+
     def save(self, window: Window) -> None:
         """Writes a window's state, after those that it needs have been given at least as much time.
 
@@ -49,7 +72,7 @@ class Dependencies:
         until = window.due()
         for slot in self._needed(window):
             if slot.wanted and slot.window.due().seconds_until(until) > 0:
-                slot.change(_while_open(lambda now: now.needed(until)), self.save)
+                slot.change(_while_open(lambda now: now.needed(until)), self._save_moved, self._tell_moved)
 
     def settle(self, window: Window) -> list[Slot]:
         """Brings the ends of what a window needs up to date; answers those that nobody needs or asked for."""
@@ -60,18 +83,25 @@ class Dependencies:
                 needless.append(slot)
                 continue
             before = slot.window.due()
-            after, _ = slot.change(_while_open(partial(_ending, ends)), self._books.save_quietly)
+            after, _ = slot.change(_while_open(partial(_ending, ends)), self._save_settled, self._tell_moved)
             if after.due() != before:
                 needless += self.settle(after)
         return needless
 
+    def _save_moved(self, window: Window) -> None:
+        self.save(window)
+        self._books.happened(Kind.EXTENDED, window, data={"due": window.due().iso()})
+
+    def _save_settled(self, window: Window) -> None:
+        self._books.save_quietly(window)
+        self._books.happened(Kind.EXTENDED, window, data={"due": window.due().iso()})
+
+    def _tell_moved(self, window: Window) -> None:
+        self._books.tell(Kind.EXTENDED, window)
+
     def needless(self) -> list[Slot]:
         """Windows that are open for others alone, of which there are none."""
-        return [
-            slot
-            for slot in self._registry.slots()
-            if slot.wanted and not slot.window.requested and not self.dependents(slot.window.service)
-        ]
+        return [slot for slot in self._registry.slots() if slot.wanted and self.is_needless(slot.window)]
 
     def is_completed(self, service: str) -> bool:
         """Whether a service ran to its end for a window that is still open: it need not run again."""

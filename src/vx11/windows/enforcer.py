@@ -119,7 +119,7 @@ class Enforcer:
             return TICK
         if left <= 0:
             slot.warned = due
-            self._pool.submit(self._say_warning, window, round(window.remaining(now), 3))
+            self._submit(self._say_warning, window, round(window.remaining(now), 3))
         return max(left, 0.0) or TICK
 
     def _say_warning(self, window: Window, remaining: float) -> None:
@@ -131,16 +131,19 @@ class Enforcer:
         due = slot.window.due()
         if slot.expiring != due:
             slot.expiring = due
-            self._pool.submit(self._expire, slot)
+            self._submit(self._expire, slot)
 
     def _expire(self, slot: Slot) -> None:
         """The deadline is looked at again: it may have been extended or held in between."""
         try:
             if slot.window.is_due(self._clock.now()):
                 reason, actor, detail = self._why_due(slot.window)
-                self._closing.end(slot, reason, actor, detail=detail)
+                self._closing.end(slot, reason, actor, detail=detail, still=self._is_still_due)
         finally:
             slot.expiring = None
+
+    def _is_still_due(self, window: Window) -> bool:
+        return window.is_due(self._clock.now())
 
     def _why_due(self, window: Window) -> tuple[Reason, str, str]:
         """Its time is over, unless its service has ended before."""
@@ -178,7 +181,18 @@ class Enforcer:
             due = slot.next_try and (at_once or self._clock.now().seconds_until(slot.next_try) <= 0)
             if slot.window.state is State.STUCK and due:
                 slot.next_try = None
-                self._pool.submit(self._closing.take_back, slot, slot.window.reason or Reason.REQUESTED, "madre")
+                self._submit(self._retry, slot)
+
+    def _retry(self, slot: Slot) -> None:
+        try:
+            self._closing.take_back(slot, slot.window.reason or Reason.REQUESTED, "madre")
+        finally:
+            if slot.window.state is State.STUCK and slot.next_try is None:
+                slot.next_try = self._clock.now().plus(TICK)
+
+    def _submit(self, work: Callable[..., object], *arguments: object, **options: object) -> None:
+        """Has it done by the pool; what goes wrong is told, and seen again at the next look."""
+        self._pool.submit(self._safely, lambda: work(*arguments, **options), None)
 
     def _end_orphans(self, found: list[Found]) -> None:
         now, seen = self._clock.now(), {}
@@ -188,7 +202,7 @@ class Enforcer:
                 seen[key] = self._orphans.get(key, now)
                 if seen[key].seconds_until(now) >= ORPHAN_GRACE:
                     seen[key] = now
-                    self._pool.submit(self._closing.end_orphan, item)
+                    self._submit(self._closing.end_orphan, item)
         self._orphans = seen
 
     def _is_orphan(self, item: Found) -> bool:
@@ -204,7 +218,7 @@ class Enforcer:
         """Closes a window whose service has ended by itself."""
         if slot.window.state is State.OPEN and (end := self._what_ended(slot.window)):
             reason, actor, detail = end
-            self._pool.submit(self._closing.end, slot, reason, actor, detail=detail)
+            self._submit(self._closing.end, slot, reason, actor, detail=detail)
 
     def _what_ended(self, window: Window) -> tuple[Reason, str, str] | None:
         """Why a service has ended by itself; None while it runs, or nobody can tell."""
@@ -239,8 +253,9 @@ class Enforcer:
             windows.remove(window)
         found = self._engine.inventory(self._cell)
         by_id = {item.window_id: item for item in found}
-        for window in windows:
-            self._adopt(window, by_id.get(window.window_id))
+        slots = [self._adopt(window, by_id.get(window.window_id)) for window in windows]
+        for slot in slots:  # now that all are known, they can be closed in order
+            self._go_on(slot)
         for item in found:
             if self._is_orphan(item):
                 self._closing.end_orphan(item)
@@ -257,7 +272,8 @@ class Enforcer:
             self._look_after(slot)
         for slot in self._dependencies.needless():
             detail = "nothing needs it any more"
-            self._pool.submit(self._closing.end, slot, Reason.EXPIRED, "madre", detail=detail)
+            still = self._dependencies.is_needless
+            self._submit(self._closing.end, slot, Reason.EXPIRED, "madre", detail=detail, still=still)
 
     def _settle_lost(self, found: list[Found]) -> None:
         """Closes, in evidence, windows of which nothing is known, once nothing of them runs."""
@@ -268,16 +284,22 @@ class Enforcer:
                 self._books.lost(window_id, service, detail)
                 del self._lost[window_id]
 
-    def _adopt(self, window: Window, found: Found | None) -> None:
+    def _adopt(self, window: Window, found: Found | None) -> Slot:
         slot = Slot(replace(window, running=window.running or (found.running if found else None)))
         self._registry.add(slot)
         self._books.record("madre", "adopted", window.window_id, {"service": window.service, "state": window.state})
-        if window.state is State.OPENING:
-            self._pool.submit(
-                self._closing.take_back, slot, Reason.OPEN_FAILED, "madre", detail="madre ended meanwhile"
-            )
-        elif window.state is not State.OPEN:
-            slot.set(replace(slot.window, state=State.STUCK), self._books.save_quietly)
+        return slot
+
+    def _go_on(self, slot: Slot) -> None:
+        """Ends what was half open, and goes on with a close within what is left of its grace."""
+        state, reason = slot.window.state, slot.window.reason or Reason.REQUESTED
+        if state is State.OPENING:
+            detail = "madre ended meanwhile"
+            self._submit(self._closing.take_back, slot, Reason.OPEN_FAILED, "madre", detail=detail)
+        elif state is State.CLOSING:
+            slot.window = replace(slot.window, state=State.OPEN)
+            self._submit(self._closing.take_back, slot, reason, "madre", kill=False)
+        elif state is State.STUCK:
             slot.next_try = self._clock.now()
 
 

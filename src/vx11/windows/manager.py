@@ -2,14 +2,16 @@
 
 import contextlib
 import threading
+from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from vx11.catalogue.limits import Limits
-from vx11.clock import Clock
+from vx11.clock import Clock, Instant
 from vx11.engines.port import Engine, Found
 from vx11.windows.books import Books, Evidence
 from vx11.windows.closing import Closing
@@ -157,6 +159,8 @@ class Windows:
             window = slot.wait(SETTLED if request.wait else BEGUN)
             if window.state is State.STUCK:
                 raise WindowStuck(f"an earlier window of {service.name} could not be closed yet ({window.window_id})")
+            if was_opening and window.reason is Reason.COMPLETED:  # another one needed it to run to its end, and it did
+                return Outcome(window, changed=False)
             if was_opening and window.state is State.CLOSED and window.ready is None:  # each would fail as this one did
                 raise OpenFailed(window.detail or f"{service.name} was closed before it was ready ({window.reason})")
             with contextlib.suppress(NoWindow):  # it began to close just now, so the service gets a new one
@@ -171,12 +175,10 @@ class Windows:
         if request.dry_run:
             after = reused(slot.window, request, ttl, self.clock.now())
             return Outcome(after, changed=after != slot.window)
-        window, changed = slot.change(
-            lambda now: reused(_expect_open(now), request, ttl, self.clock.now()), self._dependencies.save
+        kind = Kind.HELD if request.hold and not slot.window.hold else Kind.EXTENDED
+        return self._move(
+            slot, lambda now: reused(_expect_open(now), request, ttl, self.clock.now()), kind, actor, {"ttl_s": ttl}
         )
-        if changed:
-            self._deadline_moved(Kind.EXTENDED, window, actor, {"ttl_s": ttl})
-        return Outcome(window, changed)
 
     def close(self, name: str, *, force: bool, wait: bool, actor: str) -> Outcome:
         """Closes a window, named by its id or its service; joins a close that is under way.
@@ -201,10 +203,13 @@ class Windows:
             slot.wait(ENDED, limit)
         return Outcome(slot.window, changed)
 
-    def end(self, window_id: str, reason: Reason, actor: str, *, kill: bool = False) -> Window:
-        """Closes a window by its id in the caller's own thread; one that is closed already is answered as it was."""
+    def end(self, window_id: str, reason: Reason, actor: str, *, until: Instant) -> Window:
+        """Closes a window by its id in the caller's own thread; one that is closed already is answered as it was.
+
+        Its grace, and those of what needs it, are cut to what is left until then.
+        """
         slot = next((slot for slot in self._registry.slots() if slot.window.window_id == window_id), None)
-        return self._closing.end(slot, reason, actor, kill=kill) if slot else self._registry.find(window_id)
+        return self._closing.end(slot, reason, actor, until=until) if slot else self._registry.find(window_id)
 
     def end_orphan(self, found: Found) -> None:
         """Ends something that carries the cell's mark but has no record."""
@@ -217,11 +222,12 @@ class Windows:
             NoWindow: nothing is open by that name.
         """
         slot = self._registry.get(name)
-        window, changed = slot.change(lambda now: _expect_open(now).held(on, self.clock.now()), self._dependencies.save)
-        if not changed:
-            return Outcome(window, changed=False)
+        kind = Kind.HELD if on else Kind.RELEASED
+        moved = self._move(slot, lambda now: _expect_open(now).held(on, self.clock.now()), kind, actor, {"hold": on})
+        if moved.window is None or not moved.changed:
+            return moved
+        window = moved.window
         self._dependencies.settle(window)
-        self._deadline_moved(Kind.HELD if on else Kind.RELEASED, window, actor, {"hold": on})
         if wait and window.is_due(self.clock.now()):
             window = slot.wait(ENDED, window.grace + CLOSE_MARGIN)
         return Outcome(window, changed=True)
@@ -234,17 +240,23 @@ class Windows:
             TtlTooLong: its whole life would be longer than its service allows.
         """
         slot = self._registry.get(name)
-        window, changed = slot.change(
-            lambda now: _expect_open(now).extended(ttl, self.clock.now()), self._dependencies.save
+        return self._move(
+            slot, lambda now: _expect_open(now).extended(ttl, self.clock.now()), Kind.EXTENDED, actor, {"ttl_s": ttl}
         )
-        if changed:
-            self._deadline_moved(Kind.EXTENDED, window, actor, {"ttl_s": ttl})
-        return Outcome(window, changed)
 
-    def _deadline_moved(self, kind: Kind, window: Window, actor: str, data: dict[str, Any]) -> None:
-        self._books.happened(kind, window, actor, data)
-        self._books.tell(kind, window)
-        self._registry.deadline_changed()
+    def _move(
+        self, slot: Slot, decide: Callable[[Window], Window], kind: Kind, actor: str, data: dict[str, Any]
+    ) -> Outcome:
+        """Changes the time of a window; what happens to it later is recorded and told later, too."""
+
+        def save(window: Window) -> None:
+            self._dependencies.save(window)
+            self._books.happened(kind, window, actor, data)
+
+        window, changed = slot.change(decide, save, partial(self._books.tell, kind))
+        if changed:
+            self._registry.deadline_changed()
+        return Outcome(window, changed)
 
     def windows(self) -> list[Window]:
         """All that are not closed, oldest first."""

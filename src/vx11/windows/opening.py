@@ -184,6 +184,7 @@ class Opening:
         )
 
     def _born(self, window: Window, actor: str) -> Slot:
+        self._dependencies.expect_no_cycle(window)
         if self._registry.returning:
             raise ReturningToSoloMadre(f"{window.service} was not opened, since everything is being closed just now")
         self._books.birth(window, actor)
@@ -424,17 +425,19 @@ def expect_same_limits(window: Window, wanted: Limits) -> None:
 
 
 def reused(window: Window, request: OpenRequest, ttl: float, now: Instant) -> Window:
-    """An open window as a further open leaves it: extended if it has less than `min_remaining` left, else the same.
+    """An open window as a further open leaves it: held if that is asked for, and never shortened.
+
+    It is extended only if it has less than `min_remaining` left.
 
     Raises:
         LimitsDiffer, TtlTooLong.
     """
     expect_same_limits(window, request.limits)
     if not window.requested:
-        return window.wanted(ttl, now)
-    if request.min_remaining is None or window.remaining(now) >= request.min_remaining:
-        return window
-    return window.extended(max(ttl, request.min_remaining), now)
+        window = window.wanted(ttl, now)
+    elif request.min_remaining is not None and window.remaining(now) < request.min_remaining:
+        window = window.extended(max(ttl, request.min_remaining), now)
+    return window.held(True, now) if request.hold else window
 
 
 def _about_equal(name: str, value: float | None, wanted: float) -> bool:

@@ -14,6 +14,12 @@ SETTLED = ENDED | {State.OPEN}
 BEGUN = SETTLED | {State.OPENING}
 Save = Callable[[Window], None]
 Then = Callable[[Window], None]
+Still = Callable[[Window], bool]
+
+
+def always(window: Window) -> bool:
+    """Whatever happened meanwhile."""
+    return True
 
 
 class Slot:
@@ -37,10 +43,10 @@ class Slot:
         self.sample: Sample | None = None
         self._changed = threading.Condition(threading.RLock())
 
-    def abandon(self, reason: Reason) -> bool:
+    def abandon(self, reason: Reason, still: Still = always) -> bool:
         """Asks an open in progress to stop, False when there is none; the first reason stands."""
         with self._changed:
-            if self.window.state is not State.OPENING:
+            if self.window.state is not State.OPENING or not still(self.window):
                 return False
             self.give_up = self.give_up or reason
             return True
@@ -63,13 +69,20 @@ class Slot:
                 return after, False
             return self.set(after, save, then), True
 
-    def claim_closing(self, save: Save, now: Instant, close_by: Instant, reason: Reason, then: Then) -> bool:
-        """Moves the window to `closing`; False when somebody else closes it, or it is closed."""
+    def claim_closing(
+        self, save: Save, now: Instant, close_by: Instant, reason: Reason, then: Then, still: Still = always
+    ) -> bool:
+        """Moves the window to `closing`; False when somebody else closes it, or it is closed, or need not close now.
+
+        Args:
+            close_by: until when it is within its grace, unless an earlier try has said so.
+            still: whether it still has to close, asked when nobody can change it any more.
+        """
         with self._changed:
             before = self.window
-            if before.state in (State.CLOSING, State.CLOSED):
+            if before.state in (State.CLOSING, State.CLOSED) or not still(before):
                 return False
-            reason = before.reason or reason
+            reason, close_by = before.reason or reason, before.close_by or close_by
             self.set(replace(before, state=State.CLOSING, closing=now, close_by=close_by, reason=reason), save, then)
             return True
 

@@ -12,7 +12,8 @@ from vx11.windows.window import Reason, Window
 
 log = logging.getLogger(__name__)
 TIME_LIMIT = 30.0
-_STOPPERS = 64
+_MOST_STOPPERS = 1024
+_TO_STOP = 15.0
 _TO_ANSWER = 11.0
 _FOREIGN_GRACE = 10.0
 
@@ -71,8 +72,8 @@ def check(windows: Windows) -> Proof:
 def enforce(windows: Windows, actor: str, *, dry_run: bool = False, stop_foreign: bool = False) -> Return:
     """Stops all windows of the cell, side by side, and proves it.
 
-    Meanwhile nothing is opened. A window whose grace, with that of what has to close before it, does not fit into the
-    time limit is killed. What has not ended by then makes the proof false.
+    Meanwhile nothing is opened. Each window has its grace, in order, as far as that fits into half of the time limit,
+    and is killed then. What has not ended in time makes the proof false.
 
     Args:
         stop_foreign: also stop what is foreign; otherwise it is named and left alone.
@@ -91,8 +92,11 @@ def enforce(windows: Windows, actor: str, *, dry_run: bool = False, stop_foreign
 def _enforce(windows: Windows, actor: str, begun: Instant, *, stop_foreign: bool) -> Return:
     before = check(windows)
     windows.record(actor, "solo_madre_requested", windows.cell, {"windows": len(before.windows)})
-    pool = ThreadPoolExecutor(_STOPPERS, thread_name_prefix="solo")
-    ending: list[Future[Any]] = [pool.submit(_stop, windows, window, actor) for window in before.windows]
+    pool = ThreadPoolExecutor(_MOST_STOPPERS, thread_name_prefix="solo")
+    until = begun.plus(_TO_STOP)
+    ending: list[Future[Any]] = [
+        pool.submit(windows.end, window.window_id, Reason.SOLO_MADRE, actor, until=until) for window in before.windows
+    ]
     ending += [pool.submit(windows.end_orphan, found) for found in before.unaccounted]
     if stop_foreign:
         ending += [pool.submit(_stop_foreign, windows, item, actor) for item in before.foreign]
@@ -107,11 +111,6 @@ def _enforce(windows: Windows, actor: str, begun: Instant, *, stop_foreign: bool
 def _closed_of(windows: Windows, before: Proof) -> tuple[Window, ...]:
     ids = {window.window_id for window in before.windows}
     return tuple(window for window in windows.closed() if window.window_id in ids)
-
-
-def _stop(windows: Windows, window: Window, actor: str) -> Window:
-    kill = windows.grace_of(window) > TIME_LIMIT / 2
-    return windows.end(window.window_id, Reason.SOLO_MADRE, actor, kill=kill)
 
 
 def _stop_foreign(windows: Windows, item: Foreign, actor: str) -> None:

@@ -60,7 +60,8 @@ class StateStore:
                 windows.append(Window.from_json(json.loads(path.read_text(encoding="utf-8"))))
             except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
                 broken[path.stem] = f"the state file {path} cannot be read, and is put aside: {error!r}"
-                path.rename(path.with_suffix(UNREADABLE))
+                with contextlib.suppress(OSError):  # then it is told at the next start again
+                    path.rename(path.with_suffix(UNREADABLE))
         return windows, broken
 
     def closed_by_watchdog(self, window_id: str) -> bool:

@@ -1,9 +1,11 @@
 """The chain of evidence: what is appended verifies, what was touched shows, and what fails leaves it sound."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -239,3 +241,54 @@ def test_the_last_of_some_records_is_found_for_each_subject(path: Path) -> None:
         "b": ("opening", {"service": "of-b"}),
     }
     chain.close()
+
+
+def test_a_record_that_another_one_s_failed_sync_took_along_is_not_acknowledged(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = Chain(path)
+    chain.append("anna", "opened", "first")
+    in_sync, fails = threading.Event(), threading.Event()
+    real = os.fdatasync
+
+    def fail_once(handle: int) -> None:
+        if not fails.is_set():
+            in_sync.set()
+            fails.wait(5)
+            raise OSError(5, "Input/output error")
+        real(handle)
+
+    monkeypatch.setattr(os, "fdatasync", fail_once)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(chain.append, "anna", "opened", "syncs")
+        assert in_sync.wait(5)
+        waiting = [pool.submit(chain.append, "anna", "opened", f"waits-{number}") for number in range(2)]
+        while chain._written.count < 4:
+            pass
+        fails.set()
+        for future in (first, *waiting):
+            with pytest.raises(EvidenceError):
+                future.result(5)
+    chain.append("anna", "opened", "later")
+    chain.close()
+    assert [record["subject"] for record in records(path)] == ["first", "later"]
+    assert verify(path) == (2, [])
+
+
+def test_what_could_not_be_cut_is_cut_before_the_next_record(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = Chain(path)
+    chain.append("anna", "opened", "first")
+
+    def fail(*_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", fail)
+        broken.setattr(os, "ftruncate", fail)
+        for _ in range(2):
+            with pytest.raises(EvidenceError):
+                chain.append("anna", "opened", "lost")
+    chain.append("anna", "opened", "later")
+    chain.close()
+    assert [record["subject"] for record in records(path)] == ["first", "later"]
+    assert verify(path) == (2, [])

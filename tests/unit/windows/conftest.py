@@ -73,6 +73,7 @@ class FakeEngine:
         calls: what was asked, as (method, service).
         on: method → what happens at it, before the engine does its own part; may raise, wait or change things.
         applies: what becomes of limits that are asked for.
+        graces: seconds that each stop allowed.
         looks: how often it was asked for all that runs.
         talks: whether a program says `ready` as soon as it starts.
     """
@@ -90,6 +91,7 @@ class FakeEngine:
         self.foreigners: dict[str, Running] = {}
         self.ended: set[int] = set()
         self.looks = 0
+        self.graces: list[float] = []
         self.programs: dict[int, Program] = {}
         self._lock = threading.Lock()
 
@@ -142,6 +144,7 @@ class FakeEngine:
         if self._is_foreign(running):
             self.ended.add(running.pid)
             return
+        self.graces.append(grace)
         self._at("stop", self.program(running))
         self.program(running).alive = False
 

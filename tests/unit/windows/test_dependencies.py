@@ -299,6 +299,31 @@ def _refuse(program: Any, service: str) -> None:
         raise EngineError("it does not do it")
 
 
+def test_a_catalogue_that_was_turned_around_makes_no_circle(chain: Room, eventually: Eventually) -> None:
+    chain.open("web")
+    chain.crash("db")
+    eventually(lambda: ended(chain) == {"db": Reason.CRASHED})
+    chain.services.add("web")
+    chain.services.add("db", depends_on={"web": HEALTHY})
+    with pytest.raises(OpenFailed, match="db would need itself: the catalogue has changed"):
+        chain.open("db")
+    assert chain.close("web").state is State.CLOSED
+
+
+def test_a_one_shot_that_runs_for_another_is_no_failure_for_who_opens_it(
+    room: Room, beside: Beside, eventually: Eventually
+) -> None:
+    room.services.add("migrate")
+    room.services.add("web", depends_on=ONCE)
+    opening = beside(room.open)
+    eventually(lambda: room.engine.alive("migrate"))
+    too = beside(room.open, "migrate")
+    eventually(lambda: room.windows._registry.get("migrate")._changed._waiters)
+    room.crash("migrate", exit_code=0)
+    assert opening.result(5).state is State.OPEN
+    assert too.result(5).reason is Reason.COMPLETED
+
+
 # A later madre --------------------------------------------------------------------------------------------------------
 
 

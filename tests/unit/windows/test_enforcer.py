@@ -1,6 +1,7 @@
 """What happens to windows by itself, and what a new madre makes of what an earlier one left."""
 
 import json
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +47,26 @@ def test_an_extension_is_heeded(room: Room, eventually: Eventually) -> None:
     assert room.state() is State.OPEN
     room.clock.step(1)
     eventually(lambda: ended(room) == [("web", Reason.EXPIRED)])
+
+
+def test_what_is_extended_while_its_end_begins_stays(room: Room, beside: Any, eventually: Eventually) -> None:
+    """Between the look at the deadline and the close there is a question to the engine, which may take long."""
+    looks, goes_on = threading.Event(), threading.Event()
+
+    def slow(program: Any) -> None:
+        looks.set()
+        goes_on.wait(10)
+
+    room.open(ttl=60.0)
+    room.engine.on["health"] = slow
+    room.clock.step(60)
+    assert looks.wait(5)
+    extended = room.windows.extend("web", 600.0, "anna")
+    assert extended.changed
+    goes_on.set()
+    eventually(lambda: room.windows._registry.get("web").expiring is None)
+    assert room.state() is State.OPEN
+    assert room.program().alive
 
 
 def test_many_deadlines_at_once_are_all_met(room: Room, eventually: Eventually) -> None:
@@ -408,6 +429,35 @@ def test_a_window_of_which_no_state_is_left_is_settled_in_evidence(room: Room) -
     assert not room.engine.alive()
     room.restart()
     assert room.evidence.actions(window.window_id).count("closed") == 1
+
+
+def test_a_close_goes_on_within_what_is_left_of_its_grace(room: Room, eventually: Eventually) -> None:
+    room.services.add("db", stop_grace_period="30s")
+    room.services.add("web", stop_grace_period="30s", depends_on=["db"])
+    room.open()
+    for service in ("web", "db"):
+        slot = room.windows._registry.get(service)
+        now = room.clock.now()
+        by = now.plus(30 if service == "web" else 60)
+        StateStore.save(room.store, replace(slot.window, state=State.CLOSING, closing=now, close_by=by))
+    room.windows.stop()
+    room.clock.step(10)
+    room.windows = room._windows()
+    room.windows.start()
+    eventually(lambda: len(ended(room)) == 2)
+    assert room.engine.called("stop", "kill") == [("stop", "web"), ("stop", "db")]
+    assert room.engine.graces == [20, 30]
+
+
+def test_evidence_on_a_disk_that_fails_stops_no_close(room: Room, eventually: Eventually) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    room.open(ttl=60.0)
+    room.evidence.append = fail
+    room.clock.step(60)
+    eventually(lambda: not room.engine.alive())
+    eventually(lambda: ended(room) == [("web", Reason.EXPIRED)])
 
 
 def test_madre_s_end_leaves_windows_open(room: Room) -> None:

@@ -81,14 +81,20 @@ def test_the_state_file_says_what_is_open(room: Room) -> None:
     assert room.store.load_all() == ([window], {})
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"ttl": 5.0}, {"ttl": 3000.0}, {"hold": True}, {"wait": False}, {"min_remaining": 10.0}]
-)
+@pytest.mark.parametrize("options", [{}, {"ttl": 5.0}, {"ttl": 3000.0}, {"wait": False}, {"min_remaining": 10.0}])
 def test_opening_again_answers_the_same_window_unchanged(room: Room, options: dict[str, Any]) -> None:
     window = room.open()
     outcome = room.request(**options)
     assert (outcome.window, outcome.changed) == (window, False)
     assert len(room.engine.called("start")) == 1
+
+
+def test_opening_again_holds_what_is_to_be_held(room: Room) -> None:
+    window = room.open(ttl=60.0)
+    outcome = room.request(hold=True)
+    assert (outcome.changed, outcome.window.hold, outcome.window.deadline) == (True, True, window.deadline)
+    assert not room.request(hold=True).changed
+    assert room.evidence.actions(window.window_id)[-1] == "held"
 
 
 def test_opening_again_extends_what_has_less_left_than_asked_for(room: Room) -> None:

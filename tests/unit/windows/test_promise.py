@@ -127,11 +127,10 @@ class Promise(RuleBasedStateMachine):
     @rule(name=services, ttl=seconds, hold=st.booleans())
     def open(self, name: str, ttl: float, *, hold: bool) -> None:
         self.look()
-        was_open = name in self.model
         self.room.windows.open(OpenRequest(name, ttl=ttl, hold=hold), "anna")
         TrackedPool.settle()
         self.expect_open(name, deadline=self.now + ttl, requested=True)
-        if hold and not was_open:
+        if hold and self.model[name].hold_until is None:
             self.model[name].hold_until = self.now + MAX_HOLD
 
     @precondition(lambda self: not self.away)

@@ -136,12 +136,31 @@ def test_what_cannot_be_stopped_makes_it_false(room: Room) -> None:
     assert "web" in {window.service for window in done.after.windows}
 
 
-@pytest.mark.parametrize(("grace", "called"), [("15s", "stop"), ("16s", "kill"), ("5m", "kill")])
-def test_a_grace_that_does_not_fit_into_its_time_is_cut(room: Room, grace: str, called: str) -> None:
+@pytest.mark.parametrize(("grace", "given"), [("14s", 14), ("15s", 15), ("16s", 15), ("5m", 15)])
+def test_a_grace_that_does_not_fit_into_its_time_is_cut(room: Room, grace: str, given: float) -> None:
     room.services.add("web", stop_grace_period=grace)
     room.open()
     assert solo_madre.enforce(room.windows, "anna").after.solo
-    assert room.engine.called("stop", "kill") == [(called, "web")]
+    assert (room.engine.called("stop", "kill"), room.engine.graces) == ([("stop", "web")], [given])
+
+
+def test_a_chain_of_graces_has_what_is_left_for_each(room: Room) -> None:
+    room.services.add("db", stop_grace_period="10s")
+    room.services.add("web", stop_grace_period="10s", depends_on=["db"])
+    room.open()
+    room.engine.on["stop"] = lambda program: room.clock.step(9) if program.service == "web" else None
+    assert solo_madre.enforce(room.windows, "anna").after.solo
+    assert room.engine.called("stop", "kill") == [("stop", "web"), ("stop", "db")]
+    assert room.engine.graces == [10, 6]
+
+
+def test_more_windows_than_anybody_expects_are_all_stopped_at_once(room: Room) -> None:
+    together = threading.Barrier(100, timeout=10)
+    room.engine.on["stop"] = lambda program: together.wait()
+    for number in range(100):
+        room.services.add(f"s-{number}")
+        room.open(f"s-{number}")
+    assert solo_madre.enforce(room.windows, "anna").after.solo
 
 
 def test_windows_are_stopped_side_by_side(room: Room) -> None:
