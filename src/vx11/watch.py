@@ -125,6 +125,7 @@ def table(windows: Iterable[dict[str, Any]]) -> Table:
     shown = Table("SERVICE", "STATE", "LEFT", "HOLD", "ENDPOINTS", "WINDOW", box=None, pad_edge=False)
     for item in windows:
         state = f"{item['state']} ({item['reason']})" if item["reason"] else item["state"]
+        state += f": {item['detail']}" if item["state"] == "stuck" else ""
         left = units.show_duration(item["remaining_s"])
         shown.add_row(
             item["service"], state, left, "yes" if item["hold"] else "", " ".join(item["endpoints"]), item["window_id"]
