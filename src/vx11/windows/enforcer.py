@@ -6,6 +6,7 @@ closing itself is done by a pool, so that one slow close delays no other.
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -27,6 +28,8 @@ TICK = 1.0
 IDLE_TICKS = 5
 # What carries our mark and has no window may be about to be recorded, or removed, by somebody who is just doing so.
 ORPHAN_GRACE = 2.0
+# The watchdog acts half a second after the end of a window, and says so when the service has ended.
+WATCHDOG_AFTER, MARK_WITHIN, MARK_LOOK = 0.5, 3.0, 0.05
 WARNING, WARNING_SHARE = 30.0, 0.2
 T = TypeVar("T")
 
@@ -216,9 +219,13 @@ class Enforcer:
 
     def _look_after(self, slot: Slot) -> None:
         """Closes a window whose service has ended by itself."""
-        if slot.window.state is State.OPEN and (end := self._what_ended(slot.window)):
+        if slot.window.state is State.OPEN:
+            self._submit(self._close_if_ended, slot)
+
+    def _close_if_ended(self, slot: Slot) -> None:
+        if end := self._what_ended(slot.window):
             reason, actor, detail = end
-            self._submit(self._closing.end, slot, reason, actor, detail=detail)
+            self._closing.end(slot, reason, actor, detail=detail)
 
     def _what_ended(self, window: Window) -> tuple[Reason, str, str] | None:
         """Why a service has ended by itself; None while it runs, or nobody can tell."""
@@ -232,13 +239,23 @@ class Enforcer:
         return None if health.alive else self._why_ended(window, health.exit_code)
 
     def _why_ended(self, window: Window, exit_code: int | None) -> tuple[Reason, str, str]:
-        if self._books.store.closed_by_watchdog(window.window_id):
+        if self._was_watchdog(window):
             return Reason.WATCHDOG, "watchdog", ""
         if exit_code is None:
             return Reason.LOST, "madre", "what ran is gone"
         if exit_code == 0 and self._dependencies.complete(window.service):
             return Reason.COMPLETED, "madre", "it ran to its end"
         return Reason.CRASHED, "madre", f"it ended by itself with exit code {exit_code}"
+
+    def _was_watchdog(self, window: Window) -> bool:
+        """Whether the watchdog closed it; what is overdue may have ended by it just now, before it could say so."""
+        store, begun = self._books.store, time.monotonic()
+        overdue = window.due().seconds_until(self._clock.now()) >= WATCHDOG_AFTER
+        while not store.closed_by_watchdog(window.window_id):
+            late = time.monotonic() - begun > MARK_WITHIN
+            if not overdue or late or not store.watchdog_is_alive() or self._stopping.wait(MARK_LOOK):
+                return False
+        return True
 
     def take_over(self) -> None:
         """Goes on with the windows of an earlier madre; ends what cannot be accounted for.

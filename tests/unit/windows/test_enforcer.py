@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from vx11.statefiles import WATCHDOG_LOCK, held_lock
 from vx11.windows import solo_madre
 from vx11.windows.store import StateStore
 from vx11.windows.window import Reason, State
@@ -114,6 +115,18 @@ def test_the_watchdog_that_was_quicker_is_named(room: Room, eventually: Eventual
     room.clock.step(61)
     eventually(lambda: ended(room) == [("web", Reason.WATCHDOG)])
     assert not room.store.closed_by_watchdog(window.window_id)
+
+
+def test_the_watchdog_is_given_the_time_to_say_what_it_did(room: Room, eventually: Eventually) -> None:
+    window = room.open(ttl=60.0)
+    room.windows.stop()
+    with held_lock(room.store.folder / WATCHDOG_LOCK):
+        room.crash(exit_code=0)
+        room.clock.step(61)
+        room.windows = room._windows()
+        room.windows.start()
+        mark_closed_by_watchdog(room, window.window_id)
+        eventually(lambda: ended(room) == [("web", Reason.WATCHDOG)])
 
 
 # Health ---------------------------------------------------------------------------------------------------------------
