@@ -244,7 +244,7 @@ def test_the_last_of_some_records_is_found_for_each_subject(path: Path) -> None:
 
 
 def test_a_record_that_another_one_s_failed_sync_took_along_is_not_acknowledged(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
 ) -> None:
     chain = Chain(path)
     chain.append("anna", "opened", "first")
@@ -263,8 +263,7 @@ def test_a_record_that_another_one_s_failed_sync_took_along_is_not_acknowledged(
         first = pool.submit(chain.append, "anna", "opened", "syncs")
         assert in_sync.wait(5)
         waiting = [pool.submit(chain.append, "anna", "opened", f"waits-{number}") for number in range(2)]
-        while chain._written.count < 4:
-            pass
+        eventually(lambda: chain._written.count == 4)
         fails.set()
         for future in (first, *waiting):
             with pytest.raises(EvidenceError):
