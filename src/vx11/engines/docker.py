@@ -313,17 +313,38 @@ class DockerEngine:
         alive = _is_alive(found["State"])
         return Health(alive=alive, exit_code=None if alive else found["State"]["ExitCode"])
 
-    def stop(self, running: Running, signal: str, grace: float) -> None:
+    def ask(self, running: Running, signal: str) -> bool:
+        """Signals the first process where it is on this host; the daemon sees by itself that a container has ended."""
+        try:
+            return procfs.send(running.pid, running.start_time, procfs.signal_number(signal))
+        except PermissionError:
+            return False
+
+    def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> None:
         """The daemon signals, waits and kills; where it does not, this host's kernel is asked directly."""
-        asked: float | None = None
+        if asked:
+            self._await_end(running, grace)
+            return
+        begun: float | None = None
         try:
             if self._lives(running):  # a daemon that hangs is noticed before the long call
-                asked = time.monotonic()
+                begun = time.monotonic()
                 self._client.api.stop(running.container, timeout=max(0, round(grace)))
                 self._expect_ended(running)
         except _FAILURES as error:
-            spent = time.monotonic() - asked if asked else 0.0
+            spent = time.monotonic() - begun if begun else 0.0
             self._pass_by(running, error, procfs.signal_number(signal), max(0.0, grace - spent))
+
+    def _await_end(self, running: Running, grace: float) -> None:
+        """Of what has had its signal: killed after `grace` seconds, seen by the daemon as ended."""
+        if not procfs.wait_gone(running.pid, running.start_time, grace):
+            self.kill(running)
+            return
+        try:
+            with contextlib.suppress(docker.errors.NotFound):
+                self._client.api.wait(running.container, timeout=CALL_TIMEOUT)
+        except _FAILURES as error:
+            self._pass_by(running, error, signal.SIGKILL, 0)
 
     def kill(self, running: Running) -> None:
         """SIGKILL, and wait; by the daemon, or without it."""

@@ -149,10 +149,16 @@ class Engine(Protocol):
     def health(self, running: Running) -> Health:
         """Whether it runs."""
 
-    def stop(self, running: Running, signal: str, grace: float) -> None:
+    def ask(self, running: Running, signal: str) -> bool:
+        """Sends the stop signal at once, without the daemon; False where that cannot be done, and `stop` has to."""
+
+    def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> None:
         """Asks it to end, kills it after `grace` seconds; returns when nothing of it runs.
 
         An engine that does not answer is passed by where its processes are on this machine.
+
+        Args:
+            asked: it has had its signal already; a second one means to many programs that they should break off.
         """
 
     def kill(self, running: Running) -> None:

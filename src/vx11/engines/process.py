@@ -196,9 +196,14 @@ class ProcessEngine:
         child = self._children.get(running.pid)
         return Health(alive=False, exit_code=_exit_code(child) if child else None)
 
-    def stop(self, running: Running, signal: str, grace: float) -> None:
+    def ask(self, running: Running, signal: str) -> bool:
+        """Signals the first process."""
+        return procfs.send(running.pid, running.start_time, procfs.signal_number(signal))
+
+    def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> None:
         """Signals the first process, waits, then kills what is left of the window."""
-        procfs.send(running.pid, running.start_time, procfs.signal_number(signal))
+        if not asked:
+            self.ask(running, signal)
         procfs.wait_gone(running.pid, running.start_time, grace)
         self.kill(running)
 

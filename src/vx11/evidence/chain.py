@@ -88,7 +88,9 @@ class Chain:
         """The hash of the last record on the disk."""
         return self._synced.head
 
-    def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
+    def append(
+        self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None, *, sync: bool = True
+    ) -> None:
         """Adds one record.
 
         Args:
@@ -96,19 +98,34 @@ class Chain:
             action: what was done, one word or two with `_`.
             subject: to what: a window, a service, a case.
             data: whatever else is known; JSON.
+            sync: return when it is on the disk; otherwise it is there after the next `sync`, or append that syncs.
 
         Raises:
             EvidenceError: it is not on the disk, or has no canonical form (a number above 2^53, for one).
         """
         with self._changed:
-            failures, mine = self._failures, self._write(actor, action, subject, data)
-            while self._failures == failures and mine.count > self._synced.count:
-                if self._syncing:
-                    self._changed.wait()
-                else:
-                    self._sync()
-            if self._failures != failures:  # another one's sync failed, and took this record with it
-                raise EvidenceError(f"evidence cannot be written to {self.path}")
+            mine = self._write(actor, action, subject, data)
+            if sync:
+                self._await_disk(mine)
+
+    def sync(self) -> None:
+        """Returns when all that was added is on the disk.
+
+        Raises:
+            EvidenceError: it is not.
+        """
+        with self._changed:
+            self._await_disk(self._written)
+
+    def _await_disk(self, mine: _End) -> None:
+        failures = self._failures
+        while self._failures == failures and mine.count > self._synced.count:
+            if self._syncing:
+                self._changed.wait()
+            else:
+                self._sync()
+        if self._failures != failures:  # another one's sync failed, and took this record with it
+            raise EvidenceError(f"evidence cannot be written to {self.path}")
 
     def _write(self, actor: str, action: str, subject: str, data: dict[str, Any] | None) -> _End:
         record: dict[str, Any] = {

@@ -21,12 +21,18 @@ class CountedEvidence:
         self._actions = Counter("vx11_actions", "What was recorded", ["action"], registry=registry)
         self._closed = Counter("vx11_windows_closed", "Closed windows", ["reason"], registry=registry)
 
-    def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
+    def append(
+        self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None, *, sync: bool = True
+    ) -> None:
         """Records, then counts."""
-        self._evidence.append(actor, action, subject, data)
+        self._evidence.append(actor, action, subject, data, sync=sync)
         self._actions.labels(action).inc()
         if action == "closed" and data:
             self._closed.labels(data["reason"]).inc()
+
+    def sync(self) -> None:
+        """As the evidence does."""
+        self._evidence.sync()
 
     def last_of(self, actions: Collection[str]) -> dict[str, dict[str, Any]]:
         """As the evidence says."""

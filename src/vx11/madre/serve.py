@@ -122,7 +122,12 @@ class _NoEvidence:
     def __init__(self, why: EvidenceError) -> None:
         self._why = why
 
-    def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
+    def append(
+        self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None, *, sync: bool = True
+    ) -> None:
+        raise EvidenceError(str(self._why))
+
+    def sync(self) -> None:
         raise EvidenceError(str(self._why))
 
     def last_of(self, actions: Collection[str]) -> dict[str, dict[str, Any]]:

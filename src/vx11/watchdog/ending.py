@@ -49,16 +49,19 @@ def end(target: Target, grace: float, hierarchy: cgroups.Hierarchy | None) -> No
 
 
 def _end_container(target: Target, grace: float) -> None:
-    """By the daemon, or past it with what is left of the grace; counts only when it is seen not to run."""
-    left = grace
+    """By the daemon, or past it with what is left of the grace; counts only when it is seen not to run.
+
+    The stop signal does not wait for the daemon where the first process is on this machine.
+    """
+    left = _ask(target, grace)
     try:
         if not _runs(target.container):
             return
         begun = time.monotonic()
         try:
-            dockerapi.stop(target.container, grace)
+            dockerapi.stop(target.container, left)
         finally:
-            left = max(0.0, grace - (time.monotonic() - begun))
+            left = max(0.0, left - (time.monotonic() - begun))
         if _runs(target.container):
             raise dockerapi.DaemonError("it still runs after the daemon said that it had stopped")
     except dockerapi.DaemonError as unable:
@@ -67,6 +70,18 @@ def _end_container(target: Target, grace: float) -> None:
             bypass.end(target.container, target.pid, target.start_time, number=number, grace=left, timeout=KILL_TIMEOUT)
         except bypass.BypassError as error:
             raise EndError(f"{unable}; {error}") from error
+
+
+def _ask(target: Target, grace: float) -> float:
+    """Signals the first process and waits for its end, within the grace; answers what is left of it for the daemon."""
+    pid, started = target.pid, target.start_time
+    try:
+        if not (grace and procfs.send(pid, started, _number(target.stop_signal))):
+            return grace
+    except PermissionError:
+        return grace
+    procfs.wait_gone(pid, started, grace)
+    return 0.0
 
 
 def _runs(container: str) -> bool:

@@ -18,8 +18,17 @@ log = logging.getLogger(__name__)
 class Evidence(Protocol):
     """Where changes are recorded."""
 
-    def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
-        """Adds one record.
+    def append(
+        self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None, *, sync: bool = True
+    ) -> None:
+        """Adds one record; without `sync` it is on the disk after the next one that is, or after `sync`.
+
+        Raises:
+            EvidenceError: it could not be written.
+        """
+
+    def sync(self) -> None:
+        """Brings to the disk what was added without.
 
         Raises:
             EvidenceError: it could not be written.
@@ -38,16 +47,33 @@ class Books:
         self._evidence = evidence
         self._clock = clock
 
-    def record(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
+    def record(
+        self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None, *, sync: bool = True
+    ) -> None:
         """Writes evidence; what must not wait for it, such as closing, goes on without, and the log says so."""
         try:
-            self._evidence.append(actor, action, subject, data)
+            self._evidence.append(actor, action, subject, data, sync=sync)
         except (EvidenceError, OSError) as error:
             log.error("%s", error)
 
-    def happened(self, kind: Kind, window: Window, actor: str = "madre", data: dict[str, Any] | None = None) -> None:
+    def sync(self) -> None:
+        """Brings to the disk what was recorded without; goes on where that cannot be done."""
+        try:
+            self._evidence.sync()
+        except (EvidenceError, OSError) as error:
+            log.error("%s", error)
+
+    def happened(
+        self,
+        kind: Kind,
+        window: Window,
+        actor: str = "madre",
+        data: dict[str, Any] | None = None,
+        *,
+        sync: bool = True,
+    ) -> None:
         """Records what happened to a window."""
-        self.record(actor, kind.value, window.window_id, {"service": window.service, **(data or {})})
+        self.record(actor, kind.value, window.window_id, {"service": window.service, **(data or {})}, sync=sync)
 
     def tell(self, kind: Kind, window: Window) -> None:
         """Tells whoever follows; what happened can be seen by then, so that nobody who asks sees less than was told."""

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from concurrent import futures
 from concurrent.futures import Executor, Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,29 @@ RETRY_FIRST, RETRY_MAX, DOUBLINGS = 1.0, 60.0, 10
 # Somebody, or time, ended it: then what needs it ends first. What broke leaves the others to their own health.
 _WITH_DEPENDENTS = (Reason.EXPIRED, Reason.REQUESTED, Reason.FORCED, Reason.SOLO_MADRE)
 _PASSED_ON = (*_WITH_DEPENDENTS, Reason.OPEN_FAILED)
+
+
+def _tell_failure(done: Future[Window]) -> None:
+    if error := done.exception():
+        log.error("a close went wrong", exc_info=error)
+
+
+@dataclass(frozen=True)
+class Expiring:
+    """A window that has begun to close.
+
+    Attributes:
+        sample: what it had used until then.
+        asked: whether its service has had the stop signal.
+    """
+
+    slot: Slot
+    sample: Sample | None
+    asked: bool
+
+    def age(self, now: Instant) -> float:
+        """Seconds since it began."""
+        return (self.slot.window.closing or now).seconds_until(now)
 
 
 class Closing:
@@ -100,19 +123,87 @@ class Closing:
         still: Still = always,
     ) -> Window:
         """Closes a window whatever its state; for those who open it, or found it half open."""
-        now, kill = self._clock.now(), kill or reason is Reason.FORCED
+        kill = kill or reason is Reason.FORCED
+        if not self._begin(slot, reason, actor, kill=kill, until=until, still=still):
+            if slot.wanted:  # it need not close any more
+                return slot.window
+            now = self._clock.now()
+            return slot.wait(SETTLED, max(0.0, now.seconds_until(slot.window.close_by or now)) + WAIT_LIMIT)
+        return self._carry_out(slot, reason, actor, kill=kill, detail=detail, until=until)
+
+    def begin_to_expire(self, slots: list[Slot], still: Still) -> list[Expiring]:
+        """Begins to close windows whose time is over and which nothing needs: on record, and with the stop signal sent.
+
+        Each is to be passed to `expire`. Whoever begins all that are due before doing so keeps the ends of the first
+        from taking the processors from the beginnings of the rest.
+
+        Args:
+            still: as for `end`.
+        """
+        begun = [slot for slot in slots if self._begin(slot, Reason.EXPIRED, "madre", still=still, sync=False)]
+        if begun:
+            self._books.sync()
+        return [self._ask(slot) for slot in begun]
+
+    def _ask(self, slot: Slot) -> Expiring:
+        """Sends a service its stop signal, if that is quickly done."""
+        sample, running, asked = self._sampler.take(slot), slot.window.running, False
+        try:
+            asked = running is not None and self._engine.ask(running, slot.window.stop_signal)
+        except EngineError as error:
+            log.warning("%s", error)
+        return Expiring(slot, sample, asked)
+
+    def expire(self, begun: Expiring) -> None:
+        """Goes on with a close that has begun; does not wait for its end."""
+        slot = begun.slot
+        self._books.tell(Kind.CLOSING, slot.window)
+        ended = self._pool.submit(
+            self._carry_out, slot, Reason.EXPIRED, "madre", sample=begun.sample, asked=begun.asked
+        )
+        ended.add_done_callback(_tell_failure)
+
+    def _begin(
+        self,
+        slot: Slot,
+        reason: Reason,
+        actor: str,
+        *,
+        kill: bool = False,
+        until: Instant | None = None,
+        still: Still = always,
+        sync: bool = True,
+    ) -> bool:
+        """Says, on record, that a window closes; False when somebody else does it, or it need not close any more."""
+        now = self._clock.now()
         close_by = now.plus((0.0 if kill else slot.window.grace) + self._dependencies.grace_before(slot.window))
         if until and until.seconds_until(close_by) > 0:
             close_by = until
 
         def begin(window: Window) -> None:
             self._books.save_quietly(window)
-            self._books.happened(Kind.CLOSING, window, actor, {"reason": window.reason})
+            self._books.happened(Kind.CLOSING, window, actor, {"reason": window.reason}, sync=sync)
 
-        if not slot.claim_closing(begin, now, close_by, reason, partial(self._books.tell, Kind.CLOSING), still):
-            if slot.wanted:  # it need not close any more
-                return slot.window
-            return slot.wait(SETTLED, max(0.0, now.seconds_until(slot.window.close_by or now)) + WAIT_LIMIT)
+        tell = partial(self._books.tell, Kind.CLOSING) if sync else None
+        return slot.claim_closing(begin, now, close_by, reason, tell, still)
+
+    def _carry_out(
+        self,
+        slot: Slot,
+        reason: Reason,
+        actor: str,
+        *,
+        kill: bool = False,
+        detail: str = "",
+        until: Instant | None = None,
+        sample: Sample | None = None,
+        asked: bool = False,
+    ) -> Window:
+        """Ends what needs a window, then what it runs.
+
+        Args:
+            sample: what it had used when it was asked to end.
+        """
         window = slot.window
         try:
             first = self._dependencies.dependents(window.service)
@@ -120,9 +211,10 @@ class Closing:
                 first = [other for other in first if other.window.state is State.CLOSING]
             why = f"it needs {window.service}, which closes"
             self._end_all(first, reason, actor, kill=kill and reason in _WITH_DEPENDENTS, detail=why, until=until)
-            sample = self._sampler.take(slot)
+            if not asked:
+                sample = self._sampler.take(slot)
             if window.running:
-                self._stop(window, window.running, kill=kill)
+                self._stop(window, window.running, kill=kill, asked=asked)
         except Exception as error:  # noqa: BLE001 - whatever it was, it has to be tried again
             return self._stuck(slot, str(error) or repr(error))
         return self._finish(slot, sample, actor, detail)
@@ -173,12 +265,12 @@ class Closing:
         except EngineError as error:
             log.error("%s, which belongs to no window, could not be ended: %s", mark_of(found.running), error)
 
-    def _stop(self, window: Window, running: Running, *, kill: bool) -> None:
+    def _stop(self, window: Window, running: Running, *, kill: bool, asked: bool) -> None:
         left = self._clock.now().seconds_until(window.close_by) if window.close_by else window.grace
         if kill or left <= 0:
             self._engine.kill(running)
         else:
-            self._engine.stop(running, window.stop_signal, min(window.grace, left))
+            self._engine.stop(running, window.stop_signal, min(window.grace, left), asked=asked)
         with contextlib.suppress(EngineError):
             self._engine.logs(running, window.window_id, LOG_TAIL)  # the engine keeps what it cannot read later
         try:

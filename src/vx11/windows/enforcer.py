@@ -13,9 +13,10 @@ from dataclasses import replace
 from typing import TypeVar
 
 from vx11.clock import Clock, Instant
+from vx11.engines import procfs
 from vx11.engines.port import Engine, EngineError, Found
 from vx11.windows.books import Books
-from vx11.windows.closing import Closing
+from vx11.windows.closing import Closing, Expiring
 from vx11.windows.dependencies import Dependencies
 from vx11.windows.events import Kind
 from vx11.windows.registry import Registry
@@ -30,6 +31,8 @@ IDLE_TICKS = 5
 ORPHAN_GRACE = 2.0
 # The watchdog acts half a second after the end of a window, and says so when the service has ended.
 WATCHDOG_AFTER, MARK_WITHIN, MARK_LOOK = 0.5, 3.0, 0.05
+# The ends of some wait for the beginnings of others that are due so many seconds later, but no longer than that.
+SOON, PATIENCE = 0.02, 0.1
 WARNING, WARNING_SHARE = 30.0, 0.2
 T = TypeVar("T")
 
@@ -62,6 +65,7 @@ class Enforcer:
         self._orphans: dict[str, Instant] = {}
         self._lost: dict[str, tuple[str, str]] = {}
         self._away = False
+        self._expiring: list[Expiring] = []
         self._threads = [
             threading.Thread(target=self._watch_deadlines, name="deadlines", daemon=True),
             threading.Thread(target=self._watch_engine, name="reconcile", daemon=True),
@@ -103,15 +107,33 @@ class Enforcer:
     def look_at_deadlines(self) -> float:
         """Ends what is due, warns of what soon will be; answers the seconds until it has to look again."""
         now = self._clock.now()
-        pause = TICK
+        pause, plain, others_soon = TICK, [], False
         for slot in self._registry.slots():
             if not slot.wanted:
                 continue
-            if slot.window.is_due(now):
-                self._begin_to_expire(slot)
+            if not slot.window.is_due(now):
+                left = slot.window.remaining(now)
+                others_soon = others_soon or left <= SOON
+                pause = min(pause, left, self._warn(slot, now))
+            elif self._is_plain(slot, now):
+                plain.append(slot)
             else:
-                pause = min(pause, slot.window.remaining(now), self._warn(slot, now))
+                self._begin_to_expire(slot)
+        self._expiring += self._closing.begin_to_expire(plain, self._is_still_due)
+        if self._expiring and (not others_soon or self._expiring[0].age(now) >= PATIENCE):
+            for begun in self._expiring:
+                self._closing.expire(begun)
+            self._expiring.clear()
         return pause
+
+    def _is_plain(self, slot: Slot, now: Instant) -> bool:
+        """Whether nothing needs it, and it is known at a glance that it runs and that nobody has ended it before."""
+        window = slot.window
+        if window.state is not State.OPEN or window.running is None or slot.expiring is not None:
+            return False
+        late = window.due().seconds_until(now) >= WATCHDOG_AFTER
+        lives = procfs.is_alive(window.running.pid, window.running.start_time)
+        return lives and not late and not self._dependencies.dependents(window.service)
 
     def _warn(self, slot: Slot, now: Instant) -> float:
         """Tells once that an end is near, each time that it has moved; answers the seconds until it has to."""

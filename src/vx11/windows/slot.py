@@ -70,7 +70,7 @@ class Slot:
             return self.set(after, save, then), True
 
     def claim_closing(
-        self, save: Save, now: Instant, close_by: Instant, reason: Reason, then: Then, still: Still = always
+        self, save: Save, now: Instant, close_by: Instant, reason: Reason, then: Then | None, still: Still = always
     ) -> bool:
         """Moves the window to `closing`; False when somebody else closes it, or it is closed, or need not close now.
 

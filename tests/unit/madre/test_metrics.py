@@ -1,5 +1,6 @@
 """Metrics: what is open now, and a count of everything that evidence records."""
 
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,10 +76,18 @@ class Evidence:
         self.records: list[str] = []
         self.broken = False
 
-    def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
+    def append(
+        self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None, *, sync: bool = True
+    ) -> None:
         if self.broken:
             raise EvidenceError("no space left")
         self.records.append(action)
+
+    def sync(self) -> None:
+        pass
+
+    def last_of(self, actions: Collection[str]) -> dict[str, dict[str, Any]]:
+        return {}
 
 
 def test_each_record_is_counted_and_each_close_by_its_reason() -> None:

@@ -1,5 +1,6 @@
 """What has to end ends: politely first, then for certain, by the daemon or past it; and it is looked whether it has."""
 
+import dataclasses
 import os
 import secrets
 import signal
@@ -187,8 +188,9 @@ def test_a_grace_that_the_daemon_has_used_up_is_not_given_again(
     daemon.containers[container] = {}
     daemon.running.add(container)
     daemon.hangs_at_stop = threading.Event()
+    unknown = dataclasses.replace(target_of(child, "w1", container=container), pid=0, start_time=0)
     try:
-        ending.end(target_of(child, "w1", container=container), 0.2, None)
+        ending.end(unknown, 0.2, None)
         assert child.wait(5) == -signal.SIGKILL
     finally:
         daemon.hangs_at_stop.set()

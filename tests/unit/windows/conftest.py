@@ -74,6 +74,7 @@ class FakeEngine:
         on: method → what happens at it, before the engine does its own part; may raise, wait or change things.
         applies: what becomes of limits that are asked for.
         graces: seconds that each stop allowed.
+        asked: services that had their stop signal before they were stopped.
         looks: how often it was asked for all that runs.
         talks: whether a program says `ready` as soon as it starts.
     """
@@ -92,6 +93,7 @@ class FakeEngine:
         self.ended: set[int] = set()
         self.looks = 0
         self.graces: list[float] = []
+        self.asked: set[str] = set()
         self.programs: dict[int, Program] = {}
         self._lock = threading.Lock()
 
@@ -140,11 +142,17 @@ class FakeEngine:
         self._at("health", program)
         return Health(program.alive, program.exit_code)
 
-    def stop(self, running: Running, signal: str, grace: float) -> None:
+    def ask(self, running: Running, signal: str) -> bool:
+        self._at("ask", self.program(running))
+        return self.program(running).alive
+
+    def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> None:
         if self._is_foreign(running):
             self.ended.add(running.pid)
             return
         self.graces.append(grace)
+        if asked:
+            self.asked.add(self.program(running).service)
         self._at("stop", self.program(running))
         self.program(running).alive = False
 
@@ -206,10 +214,15 @@ class FakeEvidence:
         self.broken = False
         self.records: list[tuple[str, str, str, dict[str, Any]]] = []
 
-    def append(self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None) -> None:
+    def append(
+        self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None, *, sync: bool = True
+    ) -> None:
         if self.broken:
             raise EvidenceError("evidence cannot be written: no space left")
         self.records.append((actor, action, subject, data or {}))
+
+    def sync(self) -> None:
+        """All of it is there at once."""
 
     def last_of(self, actions: Collection[str]) -> dict[str, dict[str, Any]]:
         return {about: {"action": action, "data": data} for _, action, about, data in self.records if action in actions}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vx11.statefiles import WATCHDOG_LOCK, held_lock
-from vx11.windows import solo_madre
+from vx11.windows import enforcer, solo_madre
 from vx11.windows.store import StateStore
 from vx11.windows.window import Reason, State
 
@@ -38,6 +38,38 @@ def test_a_window_closes_at_its_deadline_and_not_before(room: Room, eventually: 
     assert ended(room) == [("web", Reason.EXPIRED)]
     assert room.state("db") is State.OPEN
     assert room.engine.called("stop") == [("stop", "web")]  # gracefully
+
+
+def test_those_due_at_one_moment_all_begin_to_close_before_the_first_is_stopped(
+    room: Room, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr(enforcer.procfs, "is_alive", lambda pid, started: True)  # programs in memory have no process
+    room.open("web", ttl=60.0)
+    room.open("db", ttl=60.01)
+    with room.windows._registry.deadlines:
+        room.clock.step(60)
+        room.windows._enforcer.look_at_deadlines()
+        assert (room.state("web"), room.state("db")) == (State.CLOSING, State.OPEN)
+        assert room.engine.called("ask", "stop") == [("ask", "web")]
+        room.clock.step(0.01)
+        room.windows._enforcer.look_at_deadlines()
+        assert room.engine.called("ask") == [("ask", "web"), ("ask", "db")]
+    eventually(lambda: sorted(ended(room)) == [("db", Reason.EXPIRED), ("web", Reason.EXPIRED)])
+    assert room.engine.asked == {"web", "db"}  # their stops have not sent a second signal
+
+
+def test_nobody_waits_long_for_others_to_begin(
+    room: Room, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr(enforcer.procfs, "is_alive", lambda pid, started: True)
+    room.open("web", ttl=60.0)
+    room.open("db", ttl=60.115)
+    with room.windows._registry.deadlines:
+        room.clock.step(60)
+        room.windows._enforcer.look_at_deadlines()
+        room.clock.step(0.1)  # db is due in 15 ms
+        room.windows._enforcer.look_at_deadlines()
+    eventually(lambda: ended(room) == [("web", Reason.EXPIRED)])
 
 
 def test_an_extension_is_heeded(room: Room, eventually: Eventually) -> None:
@@ -463,11 +495,11 @@ def test_a_close_goes_on_within_what_is_left_of_its_grace(room: Room, eventually
 
 
 def test_evidence_on_a_disk_that_fails_stops_no_close(room: Room, eventually: Eventually) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise OSError(5, "Input/output error")
 
     room.open(ttl=60.0)
-    room.evidence.append = fail
+    room.evidence.append = room.evidence.sync = fail
     room.clock.step(60)
     eventually(lambda: not room.engine.alive())
     eventually(lambda: ended(room) == [("web", Reason.EXPIRED)])
