@@ -111,6 +111,8 @@ def serve(
     rate_limit: Annotated[
         str | None, typer.Option(help="REQUESTS/PERIOD:BURST a token, or off [default: 60/min:10].")
     ] = None,
+    profiles: Annotated[Path | None, typer.Option(help="File with throttle profiles.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Throttle profile of windows [default: low_power].")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Runs madre: answers the power API and closes windows on time."""
@@ -129,6 +131,8 @@ def serve(
         "data": data,
         "cell": cell,
         "rate_limit": rate_limit,
+        "profiles": profiles,
+        "profile": profile,
     }
     chosen = settings.load(config, {name: value for name, value in flags.items() if value is not None})
 
@@ -393,13 +397,14 @@ MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The file, or
 
 
 @matrix_app.command("validate")
-def matrix_validate(matrix: MatrixFile) -> None:
+def matrix_validate(matrix: MatrixFile, as_json: JsonFlag = False) -> None:
     """Checks a matrix, its catalogue and its allowlist; prints every problem with file and line."""
     from vx11.conductor import collection
     from vx11.conductor import matrix as matrices
 
     found = matrices.load(matrix, collection.find(matrix))
-    typer.echo(f"{found.path}: {len(found.cases)} cases, no problem")
+    about = {"matrix": str(found.path), "cases": len(found.cases)}
+    _print(about, as_json, lambda: [f"{found.path}: {len(found.cases)} cases, no problem"])
 
 
 @matrix_app.command("list")
@@ -413,21 +418,63 @@ def matrix_list(matrix: MatrixFile, as_json: JsonFlag = False) -> None:
     _print(found, as_json, lambda: [f"{case.id}  {case.description}  [{', '.join(case.services)}]" for case in cases])
 
 
+@matrix_app.command("compile")
+def matrix_compile(
+    matrix: MatrixFile,
+    case: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this case; may be repeated.")] = None,
+) -> None:
+    """Prints the playbooks that do what the actions of the cases say."""
+    from vx11.conductor import collection
+    from vx11.conductor import matrix as matrices
+
+    for found in matrices.load(matrix, collection.find(matrix)).chosen(case or ()).cases:
+        if found.actions.steps:
+            typer.echo(found.compiled())
+        else:
+            typer.echo(f"# {found.id} has no actions; it is played by {found.playbook}")
+
+
+@matrix_app.command("schema")
+def matrix_schema() -> None:
+    """Prints the JSON Schema of matrix files, for editors."""
+    from vx11.conductor import schema
+
+    typer.echo(json.dumps(schema.of_matrix(), indent=2))
+
+
 @app.command("run")
 def run_matrix(
     matrix: MatrixFile,
     case: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this case; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Only cases with this tag; may be repeated.")] = None,
     engine: Annotated[EngineChoice, typer.Option(help="What runs the services.")] = EngineChoice.PROCESS,
+    profile: Annotated[str, typer.Option(help="Throttle profile, from profiles.yml.")] = "low_power",
+    cells: Annotated[
+        int | None, typer.Option(min=1, help="Cases side by side [default: as many as shorten the run].")
+    ] = None,
+    time_scale: Annotated[
+        float, typer.Option(min=0.01, max=100, help="Waits and times to live are so many times as long.")
+    ] = 1.0,
     evidence: Annotated[Path, typer.Option(help="Folder for evidence.")] = Path("evidence"),
     report: Annotated[Path | None, typer.Option(help="Put the reports here too.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Runs a matrix in a cell of its own, from the proof of SOLO_MADRE before to the proof after."""
+    """Runs a matrix in cells of its own, from the proof of SOLO_MADRE before to the proof after."""
     from vx11.conductor import progress, run
     from vx11.conductor import report as reports
 
     console = Console(stderr=as_json, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    options = run.Options(matrix, tuple(case or ()), engine.value, evidence, report)
+    options = run.Options(
+        matrix,
+        cases=tuple(case or ()),
+        tags=tuple(tag or ()),
+        engine=engine.value,
+        evidence=evidence,
+        report=report,
+        cells=cells,
+        profile=profile,
+        time_scale=time_scale,
+    )
     with progress.choose(console) as shown:
         done = run.run(options, shown)
     if as_json:

@@ -8,17 +8,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vx11 import tokens
+from vx11.catalogue import profiles
 from vx11.client import Madre
 from vx11.conductor.matrix import ALLOWLIST, CATALOGUE
 from vx11.engines import select
 from vx11.engines.port import Engine, EngineError
 from vx11.engines.select import EngineName
 from vx11.errors import EnvironmentProblem
+from vx11.statefiles import write_json
 
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
@@ -34,14 +36,19 @@ class Cell:
         bundle: folder with catalogue and allowlist.
         engine: what runs services.
         evidence: the folder below which its madre writes evidence, in a folder of its name.
+        profile: throttle profile of its windows.
     """
 
-    def __init__(self, name: str, bundle: Path, engine: EngineName, evidence: Path) -> None:
+    def __init__(
+        self, name: str, bundle: Path, engine: EngineName, evidence: Path, profile: str = profiles.DEFAULT
+    ) -> None:
         self.name = name
         self.folder = Path(tempfile.mkdtemp(prefix=f"vx11-{name}-"))
         self.url = ""
         self._bundle = bundle
-        self._evidence = evidence / name
+        self.evidence = evidence / name
+        self._profile = profile
+        self._dependencies: Mapping[str, Sequence[str]] = {}
         self.core: dict[str, subprocess.Popen[bytes]] = {}
         self._key = self.folder / "key"
         tokens.new_key(self._key)
@@ -63,6 +70,13 @@ class Cell:
         """
         self.start_madre()
         self.start_watchdog()
+
+    def needs(self, dependencies: Mapping[str, Sequence[str]]) -> None:
+        """Has its services depend on others beyond what the catalogue says; starts it anew if that changes anything."""
+        if dict(dependencies) != dict(self._dependencies):
+            self._dependencies = dependencies
+            self.stop()
+            self.start()
 
     def start_madre(self) -> None:
         """Starts madre and waits until it answers; one that follows another takes over its windows.
@@ -105,11 +119,20 @@ class Cell:
             "key": self._key,
             "state": self.folder / "state",
             "data": self.folder / "data",
-            "evidence": self._evidence.parent,
+            "evidence": self.evidence.parent,
             "cell": self.name,
             "rate-limit": "off",
+            "profiles": self._bundle / profiles.FILE,
+            "profile": self._profile,
+            "config": self._config(),
         }
         return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+
+    def _config(self) -> Path:
+        """What has no flag."""
+        path = self.folder / "madre.yml"
+        write_json(path, {"dependencies": {name: list(needed) for name, needed in self._dependencies.items()}})
+        return path
 
     def _first_line(self, madre: subprocess.Popen[bytes]) -> dict[str, Any]:
         """What madre prints when it listens."""
@@ -168,8 +191,8 @@ class Cell:
 
     def _keep_logs(self) -> None:
         for log in ("madre.log", "watchdog.log"):
-            if (self.folder / log).is_file() and self._evidence.is_dir():
-                shutil.copyfile(self.folder / log, self._evidence / log)
+            if (self.folder / log).is_file() and self.evidence.is_dir():
+                shutil.copyfile(self.folder / log, self.evidence / log)
 
 
 def _environment() -> dict[str, str]:

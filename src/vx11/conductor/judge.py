@@ -44,6 +44,8 @@ class CaseResult:
     Attributes:
         message: one line that says why it did not pass, empty when it did.
         duration: seconds, clean-up included.
+        attempt: which try it was.
+        earlier: the tries before it.
     """
 
     case: str
@@ -53,6 +55,8 @@ class CaseResult:
     asserts: Sequence[Judged] = ()
     metrics: Mapping[str, Observed] = field(default_factory=dict)
     missing_metrics: Sequence[str] = ()
+    attempt: int = 1
+    earlier: Sequence["CaseResult"] = ()
 
 
 def judge(asserts: Mapping[str, Expected], observed: Mapping[str, Observed]) -> list[Judged]:

@@ -1,7 +1,7 @@
 """Reads a matrix and checks all of it before anything starts."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,28 +11,17 @@ from pydantic import Field, ValidationError
 from vx11 import yamlfile
 from vx11.catalogue import allowlist, compose
 from vx11.catalogue.service import Model
-from vx11.conductor import expected
+from vx11.conductor import actions, compiler, expected
+from vx11.conductor.actions import Read, Waits
 from vx11.conductor.collection import Collection as AnsibleCollection
 from vx11.engines.port import CAPABILITIES
 from vx11.errors import InputError, Problem
 from vx11.units import Seconds
 
-VERBS = (
-    "open_window",
-    "attempt_open",
-    "close_window",
-    "release_hold",
-    "set_throttle",
-    "e2e_test",
-    "interrupt",
-    "force_failure",
-    "expect_failure",
-    "wait",
-    "parallel",
-)
 BASE_ASSERTS = ("system_returns_to_solo_madre", "tentaculo_link_available", "no_resource_leaks")
 DEFAULT_TIMEOUT = 300.0
-CATALOGUE, ALLOWLIST = "catalogue.yml", "allowlist.yml"
+CATALOGUE, ALLOWLIST, CASES, SUITES = "catalogue.yml", "allowlist.yml", "cases", "suites"
+MAX_RETRIES = 10
 _CASE_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -43,19 +32,25 @@ class CaseEntry(Model):
     id: Annotated[str, Field(pattern=_CASE_ID)]
     description: str = ""
     services: tuple[str, ...] = ()
-    playbook: str
+    dependencies: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     actions: tuple[dict[str, Any], ...] = ()
     asserts: tuple[dict[str, Any], ...] = ()
     metrics: tuple[str, ...] = ()
+    playbook: str | None = None
+    suite: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")] | None = None
     timeout: Annotated[Seconds, Field(gt=0)] = DEFAULT_TIMEOUT
+    priority: int = 0
+    exclusive: bool = False
     requires: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    retries: Annotated[int, Field(ge=0, le=MAX_RETRIES)] = 0
 
 
 class Body(Model):
-    """`test_matrix`."""
+    """`test_matrix`. Without `cases` there is one file a case in the folder `cases` beside it."""
 
     base_asserts: tuple[str, ...] = BASE_ASSERTS
-    cases: tuple[CaseEntry, ...]
+    cases: tuple[CaseEntry, ...] | None = None
 
 
 class Document(Model):
@@ -69,20 +64,40 @@ class Case:
     """One case, checked.
 
     Attributes:
-        playbook: the file to run.
+        services: all that it may open.
+        dependencies: what its services need beyond what the catalogue says.
+        actions: what it does; without steps where it has a playbook alone.
+        playbook: the file to run, None for one that is compiled from the actions.
         asserts: name → what it expects, base asserts included.
         timeout: seconds its playbook may take.
+        priority: those with more are started before others.
+        exclusive: nothing else may run at the same time.
         requires: capabilities the engine must have, else the case is skipped.
+        retries: how often it is tried again when it failed.
     """
 
     id: str
     description: str
     services: tuple[str, ...]
-    playbook: Path
+    dependencies: Mapping[str, tuple[str, ...]]
+    actions: Read
+    playbook: Path | None
     asserts: Mapping[str, expected.Expected]
     metrics: tuple[str, ...]
     timeout: float
+    priority: int
+    exclusive: bool
     requires: tuple[str, ...]
+    tags: tuple[str, ...]
+    retries: int
+
+    def compiled(self, scale: float = 1.0) -> str:
+        """A playbook that does what its actions say."""
+        return compiler.playbook(self.id, self.description, self.actions.scaled(scale))
+
+    def waits(self) -> float:
+        """Seconds that it waits by its actions; what it takes at least."""
+        return sum(step.seconds for step in self.actions.steps if isinstance(step, Waits))
 
 
 @dataclass(frozen=True)
@@ -99,8 +114,8 @@ class Matrix:
         """The bundle."""
         return self.path.parent
 
-    def chosen(self, ids: Collection[str]) -> "Matrix":
-        """Only these cases, in the order of the file; all of them for none.
+    def chosen(self, ids: Collection[str], tags: Collection[str] = ()) -> "Matrix":
+        """Only these cases, and those with one of these tags, in the order of the file; all of them for none.
 
         Raises:
             InputError: there is no such case.
@@ -110,7 +125,14 @@ class Matrix:
         if unknown:
             message = "there is no case {}; there are: {}"
             raise InputError(Problem(message.format(name, ", ".join(known)), self.path) for name in unknown)
-        cases = tuple(case for case in self.cases if not ids or case.id in ids)
+        known_tags = {tag for case in self.cases for tag in case.tags}
+        if missing := sorted(set(tags) - known_tags):
+            message = "no case has the tag {}; there are: {}"
+            raise InputError(
+                Problem(message.format(tag, ", ".join(sorted(known_tags)) or "none"), self.path) for tag in missing
+            )
+        every = not (ids or tags)
+        cases = tuple(case for case in self.cases if every or case.id in ids or set(case.tags) & set(tags))
         return Matrix(self.path, cases, self.catalogue, self.allowlist)
 
 
@@ -137,9 +159,17 @@ def load(path: Path, collection: AnsibleCollection) -> Matrix:
         body = Document.model_validate(document).test_matrix
     except ValidationError as error:
         raise InputError([*yamlfile.problems(error, document, path), *problems]) from error
-    reader = _Reader(path, document, catalogue, collection)
-    problems += reader.base_problems(body)
-    cases = [reader.case(index, entry, body.base_asserts, problems) for index, entry in enumerate(body.cases)]
+    own = _Source(path, document, ("test_matrix",))
+    problems += _base_problems(own, body)
+    if body.cases is None:
+        entries = _case_files(path.parent / CASES, own, problems)
+    else:
+        entries = [(own.at("cases", index), entry) for index, entry in enumerate(body.cases)]
+    problems += _twice(entries)
+    cases = [
+        _CaseReader(source, path.parent, catalogue, collection, problems).case(entry, body.base_asserts)
+        for source, entry in entries
+    ]
     if problems or catalogue is None or allowed is None:
         raise InputError(problems)
     return Matrix(path, tuple(cases), catalogue, allowed)
@@ -161,84 +191,146 @@ def _stale(allowed: allowlist.Allowlist, catalogue: compose.Catalogue) -> Iterat
 
 
 @dataclass(frozen=True)
-class _Reader:
+class _Source:
+    """A place in a file, below which the problems of something lie."""
+
     path: Path
     document: Any
-    catalogue: compose.Catalogue | None
-    collection: AnsibleCollection
+    where: tuple[Any, ...] = ()
+
+    def at(self, *location: Any) -> "_Source":
+        """A place below it."""
+        return _Source(self.path, self.document, (*self.where, *location))
 
     def problem(self, message: str, *location: Any) -> Problem:
-        where = ("test_matrix", *location)
-        return Problem(f"{yamlfile.dotted(where)}: {message}", self.path, yamlfile.line_of(self.document, where))
+        """What is wrong at a place below it."""
+        where = (*self.where, *location)
+        said = f"{yamlfile.dotted(where)}: {message}" if where else message
+        return Problem(said, self.path, yamlfile.line_of(self.document, where))
 
-    def base_problems(self, body: Body) -> Iterator[Problem]:
-        for index, name in enumerate(body.base_asserts):
-            if name not in BASE_ASSERTS:
-                known = ", ".join(BASE_ASSERTS)
-                yield self.problem(f"{name} is not a base assert; there are: {known}", "base_asserts", index)
-        if not body.cases:
-            yield self.problem("there is no case in it", "cases")
-        seen: set[str] = set()
-        for index, entry in enumerate(body.cases):
-            if entry.id in seen:
-                yield self.problem(f"the id {entry.id} stands twice", "cases", index, "id")
-            seen.add(entry.id)
 
-    def case(self, index: int, entry: CaseEntry, base: tuple[str, ...], problems: list[Problem]) -> Case:
-        at = ("cases", index)
-        for number, name in enumerate(entry.services):
-            if self.catalogue and name not in self.catalogue.services:
-                problems.append(self.problem(f"the catalogue has no service {name}", *at, "services", number))
-        for number, action in enumerate(entry.actions):
-            verb = next(iter(action), None)
-            if verb not in VERBS:
-                problems.append(
-                    self.problem(f"{verb} is not an action; there are: {', '.join(VERBS)}", *at, "actions", number)
-                )
+def _base_problems(own: _Source, body: Body) -> Iterator[Problem]:
+    for index, name in enumerate(body.base_asserts):
+        if name not in BASE_ASSERTS:
+            known = ", ".join(BASE_ASSERTS)
+            yield own.problem(f"{name} is not a base assert; there are: {known}", "base_asserts", index)
+    if body.cases is not None and not body.cases:
+        yield own.problem("there is no case in it", "cases")
+
+
+def _case_files(folder: Path, own: _Source, problems: list[Problem]) -> list[tuple[_Source, CaseEntry]]:
+    """One file a case, in the order of their names."""
+    found = []
+    paths = sorted(folder.glob("*.yml"))
+    if not paths:
+        problems.append(own.problem(f"there are neither cases in it nor files in {folder}"))
+    for path in paths:
+        try:
+            document = yamlfile.load(path)
+            found.append((_Source(path, document), CaseEntry.model_validate(document)))
+        except InputError as error:
+            problems += error.problems
+        except ValidationError as error:
+            problems += yamlfile.problems(error, document, path)
+    return found
+
+
+def _twice(entries: Sequence[tuple[_Source, CaseEntry]]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for source, entry in entries:
+        if entry.id in seen:
+            yield source.problem(f"the id {entry.id} stands twice", "id")
+        seen.add(entry.id)
+
+
+@dataclass(frozen=True)
+class _CaseReader:
+    """Checks one case; what is wrong is added to `problems`."""
+
+    source: _Source
+    folder: Path
+    catalogue: compose.Catalogue | None
+    collection: AnsibleCollection
+    problems: list[Problem]
+
+    def case(self, entry: CaseEntry, base: tuple[str, ...]) -> Case:
+        self._know_services(enumerate(entry.services), "services")
+        for name, needed in entry.dependencies.items():
+            self._know_services([(name, name), *((name, other) for other in needed)], "dependencies")
+        actions = self._actions(entry)
         for number, name in enumerate(entry.requires):
             if name not in CAPABILITIES:
-                known = ", ".join(CAPABILITIES)
-                problems.append(self.problem(f"{name} is no capability; there are: {known}", *at, "requires", number))
-        playbook = self.playbook(entry.playbook)
-        if not playbook.is_file():
-            problems.append(self.problem(f"the playbook {entry.playbook} was not found at {playbook}", *at, "playbook"))
+                self._wrong(f"{name} is no capability; there are: {', '.join(CAPABILITIES)}", "requires", number)
         asserts = {name: expected.read(name, True) for name in base}
-        own: dict[str, expected.Expected] = {}
-        for number, item in enumerate(entry.asserts):
-            found = self.one_assert(item, (*at, "asserts", number), problems)
-            problems += [
-                self.problem(f"{name} stands twice; only one of the two would be judged", *at, "asserts", number, name)
-                for name in found
-                if name in own
-            ]
-            own |= found
+        opened = [name for _, name in actions.named]
         return Case(
             id=entry.id,
             description=entry.description,
-            services=entry.services,
-            playbook=playbook,
-            asserts=asserts | own,
+            services=tuple(dict.fromkeys([*entry.services, *opened])),
+            dependencies=entry.dependencies,
+            actions=actions,
+            playbook=self._playbook(entry),
+            asserts=asserts | self._asserts(entry),
             metrics=entry.metrics,
             timeout=entry.timeout,
-            requires=entry.requires,
+            priority=entry.priority,
+            exclusive=entry.exclusive,
+            requires=tuple(sorted({*entry.requires, *actions.requires()})),
+            tags=entry.tags,
+            retries=entry.retries,
         )
 
-    def one_assert(
-        self, item: Mapping[str, Any], at: tuple[Any, ...], problems: list[Problem]
-    ) -> dict[str, expected.Expected]:
+    def _wrong(self, message: str, *location: Any) -> None:
+        self.problems.append(self.source.problem(message, *location))
+
+    def _know_services(self, names: Iterable[tuple[Any, str]], *location: Any) -> None:
+        for at, name in names:
+            if self.catalogue and name not in self.catalogue.services:
+                self._wrong(f"the catalogue has no service {name}", *location, at)
+
+    def _actions(self, entry: CaseEntry) -> Read:
+        found = actions.read(entry.actions, entry.suite or "")
+        for wrong in found.wrong:
+            self._wrong(wrong.message, "actions", *wrong.at)
+        for at, name in found.named:
+            self._know_services([(None, name)], "actions", *at)
+        suites = [(("actions", *at), name) for at, name in found.suites]
+        for where, name in [*suites, *([(("suite",), entry.suite)] if entry.suite else [])]:
+            if not (self.folder / SUITES / f"{name}.py").is_file():
+                self._wrong(f"the suite {name} was not found at {self.folder / SUITES / f'{name}.py'}", *where)
+        return found
+
+    def _playbook(self, entry: CaseEntry) -> Path | None:
+        """A path beside the matrix, or a playbook of a collection by its FQCN; None where actions say what to do."""
+        if entry.playbook is None:
+            if not (entry.actions or entry.suite):
+                self._wrong("the case does nothing: it has neither actions, nor a suite, nor a playbook")
+            return None
+        playbook = self.collection.playbook(entry.playbook) or (self.folder / entry.playbook).resolve()
+        if not playbook.is_file():
+            self._wrong(f"the playbook {entry.playbook} was not found at {playbook}", "playbook")
+        return playbook
+
+    def _asserts(self, entry: CaseEntry) -> dict[str, expected.Expected]:
+        own: dict[str, expected.Expected] = {}
+        for number, item in enumerate(entry.asserts):
+            found = self._one_assert(item, ("asserts", number))
+            for name in found:
+                if name in own:
+                    self._wrong(f"{name} stands twice; only one of the two would be judged", "asserts", number, name)
+            own |= found
+        return own
+
+    def _one_assert(self, item: Mapping[str, Any], at: tuple[Any, ...]) -> dict[str, expected.Expected]:
         if len(item) != 1:
-            problems.append(self.problem("an assert is a map of one name to what it expects", *at))
+            self._wrong("an assert is a map of one name to what it expects", *at)
             return {}
         ((name, raw),) = item.items()
         if not _NAME.fullmatch(str(name)):
-            problems.append(self.problem(f"{name} is not a name; use a-z, 0-9 and _", *at))
+            self._wrong(f"{name} is not a name; use a-z, 0-9 and _", *at)
             return {}
         try:
             return {name: expected.read(name, raw)}
         except ValueError as error:
-            problems.append(self.problem(str(error), *at, name))
+            self._wrong(str(error), *at, name)
             return {}
-
-    def playbook(self, name: str) -> Path:
-        """A path beside the matrix, or a playbook of a collection by its FQCN."""
-        return self.collection.playbook(name) or (self.path.parent / name).resolve()

@@ -3,12 +3,13 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vx11.conductor.expected import Value
+from vx11.conductor.seen import Call
 
 FILE = "observations.jsonl"
 _SUITE = re.compile(r"suite_.+_passed")
@@ -37,9 +38,22 @@ class Observations:
     metrics: Mapping[str, Observed] = field(default_factory=dict)
     broken: int = 0
 
-    def failure(self) -> str:
-        """Why the case fails whatever its asserts say: a suite that failed, lines that cannot be read; else empty."""
-        failed = [name for name, seen in self.observations.items() if _SUITE.fullmatch(name) and seen.value is False]
+    def failure(self, calls: Sequence[Call] = ()) -> str:
+        """Why the case fails whatever its asserts say: a suite that failed, lines that cannot be read; else empty.
+
+        Args:
+            calls: of modules; they tell which suites were meant to fail, or were interrupted.
+        """
+        excused = {
+            f"suite_{call.result['suite']}_passed".lower().replace("-", "_")
+            for call in calls
+            if call.result.get("suite") and (call.result.get("expected_failure") or call.result.get("interrupted"))
+        }
+        failed = [
+            name
+            for name, seen in self.observations.items()
+            if _SUITE.fullmatch(name) and seen.value is False and name not in excused
+        ]
         if failed:
             return f"a suite failed ({', '.join(failed)})"
         return f"{self.broken} lines of {FILE} cannot be read" if self.broken else ""

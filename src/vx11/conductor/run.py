@@ -1,24 +1,32 @@
-"""Runs a matrix, from the proof of SOLO_MADRE before to the proof that nothing is left after."""
+"""Runs a matrix, from the proof of SOLO_MADRE before to the proof that nothing is left after.
+
+Cases wait more than they work, so they run side by side, each in a cell that has no other case at the same time.
+"""
 
 import contextlib
+import math
+import os
 import secrets
 import shutil
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
+
 from vx11 import __version__
-from vx11.conductor import collection, judge, matrix, observations, play, report
+from vx11.catalogue import profiles
+from vx11.conductor import collection, matrix, report
+from vx11.conductor.attempt import CONDUCTOR, Attempt, Surroundings
 from vx11.conductor.cell import Cell
-from vx11.conductor.expected import Expected
-from vx11.conductor.judge import CaseResult, Judged, Verdict
-from vx11.conductor.matrix import Case, Matrix
-from vx11.conductor.observations import Observed
+from vx11.conductor.judge import CaseResult, Verdict
+from vx11.conductor.matrix import Case
 from vx11.conductor.progress import Progress
 from vx11.engines.docker import DockerEngine
 from vx11.engines.port import CAPABILITIES, EngineError
@@ -28,8 +36,11 @@ from vx11.evidence.chain import verify
 from vx11.evidence.layout import RunFolder
 from vx11.statefiles import write_json
 
-CONDUCTOR = "conductor"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What a case takes beyond its waits, as far as cells are planned by it, in seconds.
+USUAL_WORK = 8.0
+CELL_MEMORY = 256 * 1024 * 1024
+MAX_CELLS = 16
 
 
 @dataclass(frozen=True)
@@ -38,15 +49,23 @@ class Options:
 
     Attributes:
         cases: ids to run; none for all.
+        tags: run those that have one of them, too.
         evidence: the evidence root.
         report: a further folder for reports, if they are wanted outside the evidence too.
+        cells: how many cases run side by side; None for as many as shorten the run and fit into memory.
+        profile: throttle profile of the bundle.
+        time_scale: by how much waits and times to live are longer than the matrix says.
     """
 
     matrix: Path
     cases: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     engine: EngineName = "process"
     evidence: Path = Path("evidence")
     report: Path | None = None
+    cells: int | None = None
+    profile: str = profiles.DEFAULT
+    time_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +82,7 @@ class RunResult:
     results: Sequence[CaseResult]
     left: Sequence[str]
     interrupted: bool
+    time_scale: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, for whoever reads it with a program."""
@@ -71,6 +91,7 @@ class RunResult:
             "evidence": str(self.folder),
             "passed": self.passed,
             "interrupted": self.interrupted,
+            "time_scale": self.time_scale,
             "left": list(self.left),
             "cases": [report.as_json(result) for result in self.results],
         }
@@ -82,14 +103,15 @@ class RunResult:
 
 
 def run(options: Options, progress: Progress) -> RunResult:
-    """Runs the cases of a matrix one after the other.
+    """Runs the cases of a matrix.
 
     Raises:
-        InputError: matrix, catalogue or allowlist is wrong; nothing was started.
+        InputError: matrix, catalogue, allowlist or profile is wrong; nothing was started.
         EnvironmentProblem, EngineError, EvidenceError: this machine cannot run it.
     """
     found = collection.find(options.matrix)
-    plan = matrix.load(options.matrix, found).chosen(options.cases)
+    plan = matrix.load(options.matrix, found).chosen(options.cases, options.tags)
+    profile = profiles.named(plan.folder / profiles.FILE, options.profile)
     if options.report:
         try:
             options.report.mkdir(parents=True, exist_ok=True)
@@ -98,40 +120,74 @@ def run(options: Options, progress: Progress) -> RunResult:
     test_id = f"e2e-{secrets.token_hex(4)}"
     folder = RunFolder(options.evidence.resolve(), test_id, time.time_ns())
     with _cancelled_by_signals(progress) as cancelled:
-        return _Run(options, plan, found, folder, progress, cancelled).all()
+        around = Surroundings(
+            test_id=test_id,
+            plan=plan,
+            chain=folder.chain,
+            collections=found.search_path,
+            cancelled=cancelled,
+            profile_name=options.profile,
+            profile=profile,
+            written=[folder.root, *([options.report.resolve()] if options.report else [])],
+            scale=options.time_scale,
+        )
+        return _Run(options, around, folder, progress).all()
+
+
+def cells_for(cases: Sequence[Case], scale: float = 1.0, memory: int | None = None) -> int:
+    """How many cells are worth it: with one more, the longest case alone would not end sooner than the rest.
+
+    Args:
+        memory: bytes that may be used; by default half of what this machine has available.
+    """
+    times = [case.waits() * scale + USUAL_WORK for case in cases if not case.exclusive]
+    room = (psutil.virtual_memory().available // 2 if memory is None else memory) // CELL_MEMORY
+    wanted = math.ceil(sum(times) / max(times)) if times else 1
+    return max(1, min(wanted, room, len(cases), MAX_CELLS))
 
 
 class _Cancelled(Vx11Error):
     """Somebody stopped the run while it prepared."""
 
 
+class _Queue:
+    """The cases still to be done, the longest first, so that the last to end is not the last to begin."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self._cases = sorted(cases, key=lambda case: (-case.priority, -case.waits()))
+        self._lock = threading.Lock()
+
+    def next(self) -> Case | None:
+        """The next one, None when all are taken."""
+        with self._lock:
+            return self._cases.pop(0) if self._cases else None
+
+
 class _Run:
-    def __init__(
-        self,
-        options: Options,
-        plan: Matrix,
-        found: collection.Collection,
-        folder: RunFolder,
-        progress: Progress,
-        cancelled: threading.Event,
-    ) -> None:
+    def __init__(self, options: Options, around: Surroundings, folder: RunFolder, progress: Progress) -> None:
         self.options = options
-        self.plan = plan
-        self.found = found
+        self.around = around
+        self.plan = around.plan
         self.folder = folder
         self.progress = progress
-        self.cancelled = cancelled
         self.chain = folder.chain
-        self.results: list[CaseResult] = []
+        self.results: dict[str, CaseResult] = {}
         self.left: list[str] = []
+        self._giving_up = threading.Event()
 
     def all(self) -> RunResult:
         """The whole run; its books are closed whatever happens."""
-        about = {"matrix": str(self.plan.path), "cases": [case.id for case in self.plan.cases], "version": __version__}
-        self.folder.index(state="running", **about)
+        about = {
+            "matrix": str(self.plan.path),
+            "cases": [case.id for case in self.plan.cases],
+            "version": __version__,
+            "profile": self.options.profile,
+            "time_scale": str(self.options.time_scale),
+        }
+        self.folder.index(state="running", conductor=os.getpid(), **about)
         self.chain.append(CONDUCTOR, "run_started", self.folder.test_id, about)
         try:
-            self._in_cell()
+            self._in_cells()
         except Vx11Error as error:
             self._give_up(str(error))
             raise
@@ -139,7 +195,17 @@ class _Run:
             self._give_up(repr(error))
             raise
         self._close_books()
-        return RunResult(self.folder.test_id, self.folder.path, self.results, self.left, self.cancelled.is_set())
+        return RunResult(
+            self.folder.test_id,
+            self.folder.path,
+            self._in_order(),
+            self.left,
+            self.around.cancelled.is_set(),
+            self.options.time_scale,
+        )
+
+    def _in_order(self) -> list[CaseResult]:
+        return [self.results[case.id] for case in self.plan.cases if case.id in self.results]
 
     def _give_up(self, why: str) -> None:
         """Every planned case has a verdict, also when the run cannot go on."""
@@ -147,25 +213,65 @@ class _Run:
         self._abort_rest(why)
         self._close_books()
 
-    def _in_cell(self) -> None:
-        name = self.folder.test_id
-        cell = Cell(name, self.plan.folder, self.options.engine, self.folder.path / "cells")
-        self.progress.note(f"engine {cell.engine.name}: {cell.engine.why}")
-        if lacking := [name for name in CAPABILITIES if name not in cell.engine.capabilities]:
-            self.progress.note(f"it cannot do here: {', '.join(lacking)}")
+    def _in_cells(self) -> None:
+        number = self.options.cells or cells_for(self.plan.cases, self.options.time_scale)
+        cells: list[Cell] = []
         try:
-            self._prepare(cell)
-            cell.start()
-            self._prove_start(cell)
-            for case in self.plan.cases:
-                if self.cancelled.is_set():
-                    break
-                self._case(cell, case)
-        except _Cancelled:
-            pass  # every case gets its verdict below
+            for index in range(number):
+                name = f"{self.folder.test_id}-{index + 1}" if number > 1 else self.folder.test_id
+                root = self.folder.path / "cells"
+                cells.append(Cell(name, self.plan.folder, self.options.engine, root, self.options.profile))
+            self._introduce(cells)
+            with contextlib.suppress(_Cancelled):  # every case gets its verdict below
+                self._work(cells)
         finally:
-            self._end(cell)
+            with ThreadPoolExecutor(len(cells) or 1) as pool:
+                list(pool.map(self._end, cells))
         self._abort_rest("the run was interrupted before this case")
+
+    def _introduce(self, cells: Sequence[Cell]) -> None:
+        engine = cells[0].engine
+        self.progress.note(f"engine {engine.name}: {engine.why}")
+        if lacking := [name for name in CAPABILITIES if name not in engine.capabilities]:
+            self.progress.note(f"it cannot do here: {', '.join(lacking)}")
+        if len(cells) > 1:
+            self.progress.note(f"{len(cells)} cells side by side")
+        if self.options.time_scale != 1:
+            self.progress.note(
+                f"waits and times to live are {self.options.time_scale:g} times as long as they should be"
+            )
+
+    def _work(self, cells: Sequence[Cell]) -> None:
+        """All cells at once, then what needs the machine for itself in the first of them."""
+        able = [case for case in self.plan.cases if not self._skips(cells[0], case)]
+        together = _Queue([case for case in able if not case.exclusive])
+        alone = _Queue([case for case in able if case.exclusive])
+        prepared = threading.Event()
+        with ThreadPoolExecutor(len(cells), thread_name_prefix="cell") as pool:
+            working = [pool.submit(self._use, cell, together, prepared) for cell in cells]
+            try:
+                self._prepare(cells[0])
+                prepared.set()
+                _raise_first(working)
+            except BaseException:
+                self._giving_up.set()
+                raise
+            finally:
+                prepared.set()
+        self._cases(cells[0], alone)
+
+    def _use(self, cell: Cell, queue: _Queue, prepared: threading.Event) -> None:
+        cell.start()
+        self._prove_start(cell)
+        prepared.wait()
+        self._cases(cell, queue)
+
+    def _cases(self, cell: Cell, queue: _Queue) -> None:
+        while not (self.around.cancelled.is_set() or self._giving_up.is_set()):
+            case = queue.next()
+            if case is None:
+                break
+            self._case(cell, case)
 
     def _prepare(self, cell: Cell) -> None:
         """Images are built before the cases, so that no case waits for a build."""
@@ -173,7 +279,7 @@ class _Run:
         built: set[str] = set()
         for name in sorted(needed):
             service = self.plan.catalogue.services[name]
-            if name not in self.plan.allowlist.digests or self.cancelled.is_set():
+            if name not in self.plan.allowlist.digests or self.around.cancelled.is_set():
                 continue
             if isinstance(cell.engine, DockerEngine) and service.entry.build:
                 image = cell.engine.image_of(service)
@@ -185,7 +291,7 @@ class _Run:
                 cell.engine.prepare(service)
 
     def _built(self, line: str) -> None:
-        if self.cancelled.is_set():
+        if self.around.cancelled.is_set():
             raise _Cancelled("interrupted while an image was built")
         if line.startswith("Step "):
             self.progress.note(f"  {line}")
@@ -200,52 +306,75 @@ class _Run:
                 f"the cell is not in SOLO_MADRE, so nothing was started; there runs: {', '.join(runs)}"
             )
 
-    def _case(self, cell: Cell, case: Case) -> None:
+    def _skips(self, cell: Cell, case: Case) -> bool:
+        """Whether the engine cannot do what a case needs; then it has its verdict."""
         missing = [name for name in case.requires if name not in cell.engine.capabilities]
         if missing:
             why = f"the engine {cell.engine.name} cannot do {', '.join(missing)} here"
-            self._verdict(CaseResult(case.id, Verdict.SKIPPED, why), None)
-            return
+            self._verdict(CaseResult(case.id, Verdict.SKIPPED, why))
+        return bool(missing)
+
+    def _case(self, cell: Cell, case: Case) -> None:
+        """Tries a case until it passes or its retries are used up; one that passed later is flaky."""
+        self.progress.started(case)
+        earlier: list[CaseResult] = []
+        while True:
+            result = self._attempt(cell, case, len(earlier) + 1)
+            passed = result.verdict is Verdict.PASSED
+            if passed or result.verdict is Verdict.ABORTED or len(earlier) == case.retries:
+                break
+            earlier.append(result)
+            self.progress.note(f"{case.id} {result.verdict}, and is tried again: {result.message}")
+        if passed and earlier:
+            message = f"passed at try {result.attempt}; before: {earlier[-1].message}"
+            result = replace(result, verdict=Verdict.FLAKY, message=message)
+        self._verdict(replace(result, earlier=tuple(earlier)))
+
+    def _attempt(self, cell: Cell, case: Case, number: int) -> CaseResult:
         if not cell.is_alive():
             cell.stop()
             cell.start()
-        self.progress.started(case)
-        self.chain.append(CONDUCTOR, "case_started", case.id, {"playbook": case.playbook.name})
-        attempt = self.folder.attempt(case.id, 1)
-        begun = time.monotonic()
-        result = _CaseRun(self, cell, case, attempt).result()
-        self._verdict(replace(result, duration=time.monotonic() - begun), attempt)
+        cell.needs(case.dependencies)
+        self.chain.append(CONDUCTOR, "case_started", case.id, {"attempt": number, "cell": cell.name})
+        folder = self.folder.attempt(case.id, number)
+        result = Attempt(self.around, cell, case, folder, number, at=lambda step: self.progress.at(case, step)).result()
+        write_json(folder / "verdict.json", {"schema": 1, **report.as_json(result)})
+        return result
 
-    def _verdict(self, result: CaseResult, attempt: Path | None) -> None:
-        self.results.append(result)
-        if attempt:
-            write_json(attempt / "verdict.json", {"schema": 1, **report.as_json(result)})
+    def _verdict(self, result: CaseResult) -> None:
+        self.results[result.case] = result
         seen = {item.name: item.observed for item in result.asserts}
-        record = {"verdict": result.verdict.value, "message": result.message, "observed": seen}
+        record = {
+            "verdict": result.verdict.value,
+            "message": result.message,
+            "observed": seen,
+            "attempts": len(result.earlier) + 1,
+        }
         self.chain.append(CONDUCTOR, "verdict", result.case, record)
         self.progress.finished(result)
 
     def _abort_rest(self, why: str) -> None:
-        done = {result.case for result in self.results}
         for case in self.plan.cases:
-            if case.id not in done:
-                self._verdict(CaseResult(case.id, Verdict.ABORTED, why), None)
+            if case.id not in self.results:
+                self._verdict(CaseResult(case.id, Verdict.ABORTED, why))
 
     def _end(self, cell: Cell) -> None:
         """The cell goes, with everything that carries its mark."""
         cell.stop()
         try:
-            self.left = cell.purge()
+            left = cell.purge()
         except EngineError as error:
-            self.left = [str(error)]
-        self.chain.append(CONDUCTOR, "cell_ended", cell.name, {"left": list(self.left)})
+            left = [str(error)]
+        self.left += left
+        self.chain.append(CONDUCTOR, "cell_ended", cell.name, {"left": list(left)})
 
     def _close_books(self) -> None:
-        state = "aborted" if any(item.verdict is Verdict.ABORTED for item in self.results) else "finished"
-        counts = report.counts(self.results)
+        results = self._in_order()
+        state = "aborted" if any(item.verdict is Verdict.ABORTED for item in results) else "finished"
+        counts = report.counts(results)
         self.chain.append(CONDUCTOR, "run_finished", self.folder.test_id, {"state": state, "verdicts": counts})
         junit = self.folder.path / "report" / "junit.xml"
-        report.write_junit(junit, self.plan.folder.name, self.results)
+        report.write_junit(junit, self.plan.folder.name, results)
         if self.options.report:
             shutil.copy(junit, self.options.report / junit.name)
         self.folder.finish()
@@ -258,100 +387,11 @@ class _Run:
         self.folder.index(state=state, verdicts=counts, records=records, head=self.chain.head)
 
 
-class _CaseRun:
-    """One try of one case."""
-
-    def __init__(self, whole: _Run, cell: Cell, case: Case, attempt: Path) -> None:
-        self.whole = whole
-        self.cell = cell
-        self.case = case
-        self.attempt = attempt
-
-    def result(self) -> CaseResult:
-        """Plays, judges what was recorded, cleans up outside the playbook, judges what the clean-up shows."""
-        before = self.cell.residue()
-        shutil.copyfile(self.case.playbook, self.attempt / "playbook.yml")
-        played = self._play()
-        seen = observations.read(self.attempt)
-        own, base = self._split_asserts()
-        judged = judge.judge(own, seen.observations)
-        self._record_judged("judged_recorded", judged)
-        clean = self._clean_up(before, played.leftovers)
-        judged += (after := judge.judge(base, clean))
-        self._record_judged("judged_clean_up", after)
-        verdict, message = judge.verdict(judged, played.failure or seen.failure())
-        if played.aborted:
-            verdict, message = Verdict.ABORTED, "interrupted"
-        missing = () if played.aborted else tuple(name for name in self.case.metrics if name not in seen.metrics)
-        return CaseResult(
-            self.case.id, verdict, message, asserts=tuple(judged), metrics=seen.metrics, missing_metrics=missing
-        )
-
-    def _play(self) -> play.Played:
-        scratch = self.cell.folder / "case"
-        scratch.mkdir(mode=0o700)
-        environment = {
-            "VX11_URL": self.cell.url,
-            "VX11_TOKEN": self.cell.token,
-            "VX11_CASE_DIR": str(self.attempt),
-            "VX11_MATRIX_DIR": str(self.whole.plan.folder),
-        }
-        what = play.Play(
-            playbook=self.case.playbook,
-            url=self.cell.url,
-            collections=self.whole.found.search_path(scratch / "collections"),
-            scratch=scratch,
-            environment=environment,
-            keep=self.attempt / "runner",
-            timeout=self.case.timeout,
-        )
-        try:
-            return play.play(what, lambda task: self.whole.progress.at(self.case, task), self.whole.cancelled)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-    def _split_asserts(self) -> tuple[dict[str, Expected], dict[str, Expected]]:
-        own = {name: want for name, want in self.case.asserts.items() if name not in matrix.BASE_ASSERTS}
-        base = {name: want for name, want in self.case.asserts.items() if name in matrix.BASE_ASSERTS}
-        return own, base
-
-    def _record_judged(self, action: str, judged: Sequence[Judged]) -> None:
-        data = {item.name: {"holds": item.holds, "observed": item.observed, "why": item.why} for item in judged}
-        self.whole.chain.append(CONDUCTOR, action, self.case.id, data)
-
-    def _clean_up(self, before: set[str], leftovers: int) -> dict[str, Observed]:
-        """Back to SOLO_MADRE whatever happened; answers the observations of the base asserts."""
-        self.whole.progress.at(self.case, "returns to SOLO_MADRE")
-        answers = self._entry_answers()
-        solo = self._return_to_solo_madre()
-        if not solo:
-            self.cell.engine.purge(self.cell.name)
-            self.cell.engine.setup()
-        self.cell.engine.remove_volumes(self.cell.name)
-        leaked = sorted(self.cell.residue() - before)
-        if leftovers:
-            leaked.append(f"{leftovers} processes of the playbook")
-        data = {"solo_madre": solo, "entry_answers": answers, "leaked": leaked}
-        self.whole.chain.append(CONDUCTOR, "cleaned_up", self.case.id, data)
-        return {
-            "system_returns_to_solo_madre": Observed(solo, None, CONDUCTOR),
-            "tentaculo_link_available": Observed(answers, None, CONDUCTOR),
-            "no_resource_leaks": Observed(not leaked, None, CONDUCTOR),
-        }
-
-    def _entry_answers(self) -> bool:
-        with self.cell.madre() as madre:
-            return madre.is_alive()
-
-    def _return_to_solo_madre(self) -> bool:
-        """madre's word, and the engine's own inventory."""
-        try:
-            with self.cell.madre() as madre:
-                said = bool(madre.solo_madre()["solo_madre"])
-        except Vx11Error as error:
-            self.whole.chain.append(CONDUCTOR, "solo_madre_failed", self.case.id, {"why": str(error)})
-            return False
-        return said and not any(found.alive for found in self.cell.engine.inventory(self.cell.name))
+def _raise_first(working: Sequence[Future[None]]) -> None:
+    """Waits for all; as soon as one has failed, its error."""
+    done, _ = wait(working, return_when=FIRST_EXCEPTION)
+    for future in done:
+        future.result()
 
 
 def _plain(proof: dict[str, object]) -> dict[str, object]:

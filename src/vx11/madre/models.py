@@ -208,6 +208,7 @@ class WindowView(BaseModel):
     detail: str | None = None
     open_s: float | None = None
     close_ms: float | None = None
+    grace_s: float | None = Field(default=None, description="between its stop signal and the kill")
 
     @classmethod
     def of(cls, window: Window, sample: Sample | None, now: Instant, needed_by: Sequence[str] = ()) -> "WindowView":
@@ -239,6 +240,7 @@ class WindowView(BaseModel):
             detail=window.detail or None,
             open_s=round(window.open_seconds(now), 3),
             close_ms=_ms(window.closing, done),
+            grace_s=window.grace,
         )
 
 

@@ -67,7 +67,8 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
         EnvironmentProblem, EngineError: this machine cannot run it, or another madre already runs this cell.
     """
     key = tokens.read_key(settings.key)
-    services = FileServices(settings.catalogue, settings.allowlist)
+    services = FileServices(settings.catalogue, settings.allowlist, settings.dependencies)
+    profile = settings.throttle()
     store = StateStore(settings.cell_state)
     with _cell_lock(store), contextlib.closing(settings.bind()) as bound:
         engine = select.make(settings.engine, settings.cell, settings.cell_state, settings.data / settings.cell)
@@ -80,7 +81,8 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
             store=store,
             evidence=CountedEvidence(chain, registry),
             clock=Clock(),
-            usage_interval=settings.usage_interval,
+            profile=profile.limits(),
+            usage_interval=settings.usage_interval or profile.usage_interval,
         )
         application = app.build(
             windows,

@@ -2,11 +2,15 @@
 
 import logging
 import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from vx11.catalogue import allowlist, compose
 from vx11.catalogue.allowlist import Allowlist, NotAllowed
 from vx11.catalogue.compose import Catalogue, Service
+from vx11.catalogue.service import Condition, Need
 from vx11.errors import InputError
 from vx11.windows.errors import ServiceUnknown
 
@@ -16,13 +20,19 @@ log = logging.getLogger(__name__)
 class FileServices:
     """Services of two files.
 
+    Args:
+        dependencies: what services need beyond what their entries say.
+
     Raises:
         InputError: one of them is wrong at the start. If one becomes wrong later, nothing is allowed until it is
             mended.
     """
 
-    def __init__(self, catalogue: Path, allowed: Path) -> None:
+    def __init__(
+        self, catalogue: Path, allowed: Path, dependencies: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> None:
         self._paths = (catalogue, allowed)
+        self._dependencies = dependencies
         self._lock = threading.Lock()
         self._seen = self._signature()
         self._catalogue: Catalogue = compose.load(catalogue)
@@ -44,7 +54,17 @@ class FileServices:
             if service is None:
                 raise ServiceUnknown(f"the catalogue has no service {name}")
             self._allowlist.check(service)
-            return service
+            return self._with_more(service)
+
+    def _with_more(self, service: Service) -> Service:
+        """With what it needs beyond its entry; an entry's own condition stands."""
+        more = {}
+        for name in self._dependencies.get(service.name, ()):
+            other = self._catalogue.services.get(name)
+            checked = other is not None and (other.entry.vx11.ready or other.entry.healthcheck)
+            more[name] = Need(condition=Condition.HEALTHY if checked else Condition.STARTED)
+        entry = service.entry.model_copy(update={"depends_on": more | service.entry.depends_on})
+        return replace(service, entry=entry) if more else service
 
     def _refresh(self) -> None:
         seen = self._signature()

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from vx11 import yamlfile
+from vx11.catalogue import profiles as throttle_profiles
 from vx11.catalogue.service import Model
 from vx11.engines.select import EngineName
 from vx11.errors import InputError
 from vx11.units import Seconds
-from vx11.windows.sampler import INTERVAL
 
 _RATE = re.compile(r"(\d+)/(s|min|h)(?::(\d+))?")
 DEAD_AFTER_MS = 30_000
@@ -82,7 +82,10 @@ class Settings(Model):
     data: Path = Field(default_factory=default_data)
     rate_limit: Annotated[Rate | None, BeforeValidator(Rate.read)] = DEFAULT_RATE
     require_aud_jti: bool = True
-    usage_interval: Seconds = Field(default=INTERVAL, ge=0.1)
+    usage_interval: Seconds | None = Field(default=None, ge=0.1)
+    profiles: Path | None = None
+    profile: str = throttle_profiles.DEFAULT
+    dependencies: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     foreign: Literal["report", "stop"] = "report"
 
     @field_validator("listen")
@@ -92,6 +95,14 @@ class Settings(Model):
         if not host or not port.isdecimal() or int(port) > 65535:
             raise ValueError(f"{value!r} is not ADDRESS:PORT, such as 127.0.0.1:8000")
         return value
+
+    def throttle(self) -> throttle_profiles.Profile:
+        """The profile that windows are opened under.
+
+        Raises:
+            InputError: it cannot be had.
+        """
+        return throttle_profiles.named(self.profiles or Path(throttle_profiles.FILE), self.profile)
 
     def bind(self) -> socket.socket:
         """A listening socket at `listen`; port 0 takes any that is free.
@@ -136,7 +147,7 @@ def load(path: Path | None, flags: dict[str, Any]) -> Settings:
     if path is not None:
         given = yamlfile.load(path) or {}
         if isinstance(given, dict):
-            for name in ("catalogue", "allowlist", "key", "state", "evidence", "data"):
+            for name in ("catalogue", "allowlist", "key", "state", "evidence", "data", "profiles"):
                 if isinstance(given.get(name), str):
                     given[name] = str(path.parent / given[name])
             given |= flags

@@ -115,7 +115,7 @@ def test_base_asserts_may_be_fewer(load: Load) -> None:
             7,
             "test_matrix.cases[0].actions[1]: open_windw is not an action; there are: open_window, attempt_open",
         ),
-        (case("actions: [{}]"), 5, "test_matrix.cases[0].actions[0]: None is not an action"),
+        (case("actions: [{}]"), 5, "test_matrix.cases[0].actions[0]: an empty action is not an action"),
         (case("requires: [limits.gpu]"), 5, "test_matrix.cases[0].requires[0]: limits.gpu is no capability"),
         (
             case("asserts:\n      - good: true\n      - bad: five"),

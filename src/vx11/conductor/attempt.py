@@ -1,0 +1,261 @@
+"""One try of one case: plays, measures, judges, cleans up whatever happened, judges what only that shows."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from vx11.catalogue.profiles import Profile
+from vx11.conductor import judge, measures, observations, play, seen
+from vx11.conductor.cell import Cell
+from vx11.conductor.judge import CaseResult, Judged, Verdict
+from vx11.conductor.matrix import Case, Matrix
+from vx11.conductor.observations import Observations
+from vx11.conductor.seen import Cleaned, Json, Seen
+from vx11.conductor.watcher import Watcher
+from vx11.errors import Vx11Error
+from vx11.evidence.chain import Chain
+
+CONDUCTOR = "conductor"
+# What may change in a bundle while its cases run.
+_NOT_BUNDLE = ("__pycache__", ".pytest_cache", ".git")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all tries of a run share.
+
+    Attributes:
+        collections: makes a folder for ANSIBLE_COLLECTIONS_PATH below a scratch folder.
+        written: folders that the run itself writes, which do not count as parts of the bundle.
+        scale: by how much waits and times to live are longer than the matrix says.
+    """
+
+    test_id: str
+    plan: Matrix
+    chain: Chain
+    collections: Callable[[Path], Path]
+    cancelled: threading.Event
+    profile_name: str
+    profile: Profile
+    written: Sequence[Path]
+    scale: float = 1.0
+
+
+class Attempt:
+    """One try.
+
+    Args:
+        folder: where its evidence goes.
+        number: 1 for the first.
+        at: told each step.
+    """
+
+    def __init__(
+        self, around: Surroundings, cell: Cell, case: Case, folder: Path, number: int, at: Callable[[str], None]
+    ) -> None:
+        self._around = around
+        self._cell = cell
+        self._case = case
+        self._folder = folder
+        self._number = number
+        self._at = at
+
+    def result(self) -> CaseResult:
+        """All of it; raises only what leaves nothing to judge."""
+        begun = time.monotonic()
+        residue, records = self._cell.residue(), len(self._records())
+        known, bundle = self._window_ids(), self._bundle()
+        playbook = self._playbook()
+        with self._cell.madre() as madre, Watcher(madre, self._folder):
+            played = self._play(playbook)
+        ended = time.monotonic()
+        recorded = observations.read(self._folder)
+        before = self._seen(known, records)
+        own = {name: want for name, want in self._case.asserts.items() if name not in measures.AFTER}
+        observed = dict(recorded.observations) | measures.measure(before, own, measures.RECORDED)
+        judged = judge.judge(own, observed)
+        self._record("judged_recorded", judged)
+        answers, solo, leaked = self._clean_up(residue, played.leftovers)
+        cleaned = Cleaned(
+            solo_madre=solo,
+            entry_answers=answers,
+            leaked=leaked,
+            recovery_ms=1000 * (time.monotonic() - ended),
+            bundle_unchanged=self._bundle() == bundle,
+            evidence_bytes=self._evidence_bytes(records),
+        )
+        after = self._seen(known, records, cleaned)
+        late = {name: want for name, want in self._case.asserts.items() if name in measures.AFTER}
+        judged_late = judge.judge(late, measures.measure(after, late, measures.AFTER))
+        self._record("judged_clean_up", judged_late)
+        judged += judged_late
+        verdict, message = judge.verdict(judged, played.failure or recorded.failure(before.calls))
+        if played.aborted:
+            verdict, message = Verdict.ABORTED, "interrupted"
+        metrics = self._metrics(recorded, before, after)
+        return CaseResult(
+            self._case.id,
+            verdict,
+            message,
+            duration=time.monotonic() - begun,
+            asserts=tuple(judged),
+            metrics=metrics,
+            missing_metrics=() if played.aborted else tuple(name for name in self._case.metrics if name not in metrics),
+            attempt=self._number,
+        )
+
+    def _metrics(self, recorded: Observations, before: Seen, after: Seen) -> dict[str, Any]:
+        """Those that the case names, in its order, then what else was recorded."""
+        found = measures.measure(after, self._case.metrics, {**measures.RECORDED, **measures.AFTER})
+        found = dict(recorded.metrics) | measures.measure(before, self._case.metrics, measures.RECORDED) | found
+        named = {name: found[name] for name in self._case.metrics if name in found}
+        return named | found
+
+    def _playbook(self) -> Path:
+        """As it is played: the case's own, or compiled from its actions; kept with the evidence."""
+        kept = self._folder / "playbook.yml"
+        scaled = self._around.scale != 1 and self._case.actions.steps
+        if self._case.playbook and not scaled:
+            shutil.copyfile(self._case.playbook, kept)
+            return self._case.playbook
+        kept.write_text(self._case.compiled(self._around.scale), encoding="utf-8")
+        return kept
+
+    def _play(self, playbook: Path) -> play.Played:
+        scratch = self._cell.folder / "case"
+        scratch.mkdir(mode=0o700)
+        what = play.Play(
+            playbook=playbook,
+            url=self._cell.url,
+            collections=self._around.collections(scratch / "collections"),
+            scratch=scratch,
+            environment=self._environment(),
+            keep=self._folder / "runner",
+            timeout=self._case.timeout,
+        )
+        try:
+            return play.play(what, self._at, self._around.cancelled)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "VX11_URL": self._cell.url,
+            "VX11_TOKEN": self._cell.token,
+            "VX11_CASE_DIR": str(self._folder),
+            "VX11_MATRIX_DIR": str(self._around.plan.folder),
+            "VX11_PROFILE": self._around.profile_name,
+            "VX11_PACE": f"{self._around.profile.pace:g}",
+            "VX11_TIME_SCALE": f"{self._around.scale:g}",
+        }
+
+    def _seen(self, known: set[str], records: int, cleaned: Cleaned | None = None) -> Seen:
+        case, catalogue = self._case, self._around.plan.catalogue
+        checked = {
+            name
+            for name, service in catalogue.services.items()
+            if service.entry.vx11.ready or service.entry.healthcheck
+        }
+        return Seen(
+            calls=seen.calls(self._folder),
+            windows=[window for window in self._windows() if window["window_id"] not in known],
+            samples=seen.samples(self._folder),
+            evidence=self._records()[records:],
+            residue=sorted(self._cell.residue()),
+            cycle=_cycle(case, {name: service.entry.depends_on for name, service in catalogue.services.items()}),
+            ready_checked=frozenset(checked),
+            cleaned=cleaned,
+        )
+
+    def _windows(self) -> list[Json]:
+        """All that the cell has or had, in the order of their opening; none when madre does not answer."""
+        try:
+            with self._cell.madre() as madre:
+                status = madre.status(closed=True)
+        except Vx11Error:
+            return []
+        return sorted([*status["windows"], *status["closed"]], key=lambda window: str(window["opened_at"]))
+
+    def _window_ids(self) -> set[str]:
+        return {str(window["window_id"]) for window in self._windows()}
+
+    def _records(self) -> list[dict[str, Any]]:
+        """Madre's evidence so far; half a line at its end is one that is just written."""
+        try:
+            text = (self._cell.evidence / "evidence.jsonl").read_bytes()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
+
+    def _record(self, action: str, judged: Sequence[Judged]) -> None:
+        data = {item.name: {"holds": item.holds, "observed": item.observed, "why": item.why} for item in judged}
+        self._around.chain.append(CONDUCTOR, action, self._case.id, data)
+
+    def _clean_up(self, before: set[str], leftovers: int) -> tuple[bool, bool, list[str]]:
+        """Back to SOLO_MADRE whatever happened.
+
+        Returns:
+            Whether the entry answered before it, whether only the core runs, and what was left.
+        """
+        self._at("returns to SOLO_MADRE")
+        with self._cell.madre() as madre:
+            answers = madre.is_alive()
+        solo = self._return_to_solo_madre()
+        if not solo:
+            self._cell.engine.purge(self._cell.name)
+            self._cell.engine.setup()
+        self._cell.engine.remove_volumes(self._cell.name)
+        leaked = sorted(self._cell.residue() - before)
+        if leftovers:
+            leaked.append(f"{leftovers} processes of the playbook")
+        data = {"solo_madre": solo, "entry_answers": answers, "leaked": leaked}
+        self._around.chain.append(CONDUCTOR, "cleaned_up", self._case.id, data)
+        return answers, solo, leaked
+
+    def _return_to_solo_madre(self) -> bool:
+        """madre's word, and the engine's own inventory."""
+        try:
+            with self._cell.madre() as madre:
+                said = bool(madre.solo_madre()["solo_madre"])
+        except Vx11Error as error:
+            self._around.chain.append(CONDUCTOR, "solo_madre_failed", self._case.id, {"why": str(error)})
+            return False
+        return said and not any(found.alive for found in self._cell.engine.inventory(self._cell.name))
+
+    def _evidence_bytes(self, records: int) -> int:
+        own = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+        return own + sum(len(json.dumps(record)) for record in self._records()[records:])
+
+    def _bundle(self) -> dict[str, tuple[int, int, int]]:
+        """Each file of the bundle, and the playbook, with what tells that it was changed."""
+        files = [*_files(self._around.plan.folder, self._around.written)]
+        if self._case.playbook:
+            files.append(self._case.playbook)
+        status = {str(path): path.stat() for path in files}
+        return {path: (found.st_ino, found.st_size, found.st_mtime_ns) for path, found in status.items()}
+
+
+def _files(folder: Path, written: Sequence[Path]) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.name in _NOT_BUNDLE or path in written or path.is_symlink():
+            continue
+        if path.is_dir():
+            yield from _files(path, written)
+        elif path.is_file():
+            yield path
+
+
+def _cycle(case: Case, catalogue: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Services of a case that need one another in a circle; empty without."""
+    needs = {name: {*needed, *case.dependencies.get(name, ())} for name, needed in catalogue.items()}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        return tuple(error.args[1])
+    return ()

@@ -1,0 +1,79 @@
+"""Looks at the windows of a case while its playbook runs, and writes down what they use: `usage.jsonl` of the case."""
+
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from vx11.client import Madre
+from vx11.conductor.seen import USAGE
+from vx11.errors import Vx11Error
+
+INTERVAL = 0.5
+ANSWER_TIMEOUT = 0.5
+KEPT = (
+    "window_id", "service", "state", "hold", "opened_at", "expires_at", "remaining_s", "open_s", "endpoints", "usage",
+)  # fmt: skip
+
+
+class Watcher:
+    """A thread that looks each `INTERVAL` seconds, for as long as the block runs.
+
+    A held window is also called at its address: whether a service lives on beyond its time is seen from outside alone.
+
+    Args:
+        folder: of the case.
+    """
+
+    def __init__(self, madre: Madre, folder: Path, interval: float = INTERVAL) -> None:
+        self._madre = madre
+        self._path = folder / USAGE
+        self._interval = interval
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    def __enter__(self) -> "Watcher":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with self._path.open("ab", buffering=0) as file:
+            while not self._stopping.wait(self._interval):
+                try:
+                    windows = self._madre.status()["windows"]
+                except Vx11Error:
+                    continue  # a case may kill madre; the next look tells
+                if windows:
+                    line = {"ns": str(_boottime_ns()), "windows": [_look(window) for window in windows]}
+                    file.write(json.dumps(line).encode() + b"\n")
+
+
+def _look(window: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: window[name] for name in KEPT}
+    if window["state"] == "open" and window["hold"] and window["endpoints"]:
+        kept["answers"] = _answers(window["endpoints"][0])
+    return kept
+
+
+def _answers(url: str) -> bool:
+    """Whether somebody listens there."""
+    where = urlsplit(url)
+    try:
+        with socket.create_connection((where.hostname or "", where.port or 0), ANSWER_TIMEOUT):
+            return True
+    except OSError:
+        return False
+
+
+def _boottime_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
