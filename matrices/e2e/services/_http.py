@@ -13,13 +13,15 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from email.message import Message
-from urllib.parse import parse_qsl
+from functools import cached_property
+from urllib.parse import parse_qsl, unquote
+
+from _body import Body, BodyError, BodyTooLarge, BrokenOff
 
 BODY_LIMIT = 64 * 1024
-# What is read and thrown away of a body that is too large, so that the client sees the answer and not a reset.
-DRAIN_LIMIT = 1024 * 1024
 # A client that is connected but says nothing must not hold up the end of the service for longer than this.
 STOP_LIMIT_S = 0.5
 
@@ -34,13 +36,32 @@ class HttpError(Exception):
 
 
 class Request:
-    """One request: path and query apart, headers, the whole body."""
+    """One request: path and query apart, headers, the body.
 
-    def __init__(self, target: str, headers: Message, body: bytes) -> None:
+    Attributes:
+        folder: the path up to its last slash.
+        name: what follows it, decoded.
+        stream: the body as it comes, for a route that does not ask for `body`.
+    """
+
+    def __init__(self, target: str, headers: Message, stream: Body) -> None:
         self.path, _, query = target.partition("?")
+        self.folder, slash, name = self.path.rpartition("/")
+        self.folder += slash
+        self.name = unquote(name)
         self.query = dict(parse_qsl(query, keep_blank_values=True))
         self.headers = headers
-        self.body = body
+        self.stream = stream
+
+    @cached_property
+    def body(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            HttpError: 400, it is malformed; 413, it is larger than 64 KiB.
+        """
+        with body_told():
+            return self.stream.whole(BODY_LIMIT)
 
     def json(self) -> dict[str, object]:
         """The body as a JSON object.
@@ -68,9 +89,22 @@ class Request:
         return value
 
 
+@contextmanager
+def body_told() -> Iterator[None]:
+    """Makes what is wrong with a body an answer for the client.
+
+    Raises:
+        HttpError: 400, it is malformed; 413, it is too large.
+    """
+    try:
+        yield
+    except BodyError as error:
+        raise HttpError(413 if isinstance(error, BodyTooLarge) else 400, str(error)) from error
+
+
 # What a route returns is sent as JSON with status 200; everything else is an HttpError.
 Route = Callable[[Request], dict[str, object]]
-# Path, then method, then what answers.
+# Path, then method, then what answers. A path that ends in a slash is for all names below it.
 Routes = Mapping[str, Mapping[str, Route]]
 
 
@@ -89,10 +123,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self) -> None:
         """Answers the request that was just parsed."""
         try:
-            request = Request(self.path, self.headers, self._read_body())
+            with body_told():
+                body = Body(self.headers, self.rfile, self.connection)
+        except HttpError as error:
+            self._refuse(error)
+            return
+        self._answer(Request(self.path, self.headers, body))
+        self.wfile.flush()
+        with suppress(BodyError, BrokenOff):
+            body.drain()
+
+    def _answer(self, request: Request) -> None:
+        try:
             self._send(200, self._route(request)(request), {})
         except HttpError as error:
-            self._send(error.status, {"error": str(error)}, error.headers)
+            self._refuse(error)
         except OSError:
             raise  # the client is gone: there is nobody to answer
         except Exception:
@@ -101,24 +146,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_PATCH = do_POST = do_PUT = answer  # noqa: N815 - http.server's names
 
-    def _read_body(self) -> bytes:
-        length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal() or len(length) > 15:
-            raise HttpError(400, "Content-Length is not a number of bytes.")
-        if int(length) > BODY_LIMIT:
-            self.rfile.read(min(int(length), DRAIN_LIMIT))
-            raise HttpError(413, f"The body is larger than {BODY_LIMIT} bytes.")
-        return self.rfile.read(int(length))
-
     def _route(self, request: Request) -> Route:
-        methods = self.server.routes.get(request.path)
+        routes = self.server.routes
+        methods = routes.get(request.path) or (routes.get(request.folder) if request.name else None)
         if methods is None:
-            known = ", ".join(sorted(self.server.routes))
+            known = ", ".join(sorted(routes))
             raise HttpError(404, f"There is nothing at {request.path}; this service has {known}.")
         if self.command not in methods:
             allowed = ", ".join(sorted(methods))
             raise HttpError(405, f"{request.path} does not take {self.command}; use {allowed}.", {"Allow": allowed})
         return methods[self.command]
+
+    def _refuse(self, error: HttpError) -> None:
+        self._send(error.status, {"error": str(error)}, error.headers)
 
     def _send(self, status: int, body: Mapping[str, object], headers: Mapping[str, str]) -> None:
         payload = json.dumps(body).encode()
@@ -155,18 +195,20 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 128
     timeout = 0  # `run` has waited already
 
-    def __init__(self, name: str, routes: Routes) -> None:
+    def __init__(self, name: str, routes: Routes, on_stop: Callable[[], None] = lambda: None) -> None:
         """Starts to listen.
 
         Args:
             name: how the service calls itself in its log.
             routes: path, then method, then what answers; `GET /health` is added.
+            on_stop: called at the stop signal, before requests under way are waited for.
 
         Raises:
             SystemExit: PORT is no port, or the address cannot be had; with the sentence to show.
         """
         self.name = name
         self.routes = {"/health": {"GET": health}, **routes}
+        self._on_stop = on_stop
         self._busy = 0
         self._changed = threading.Condition()
         host, port = os.environ.get("BIND", "127.0.0.1"), whole_number("PORT", 8080)
@@ -191,6 +233,7 @@ class Server(socketserver.ThreadingTCPServer):
                 self.handle_request()
             on_stop_signal(signal.SIG_IGN)
             signal.set_wakeup_fd(-1)
+        self._on_stop()
         self._wait_for_requests()
         self._log("stopped")
 
@@ -237,3 +280,15 @@ def whole_number(variable: str, default: int) -> int:
     if not value.isdecimal() or len(value) > 15:
         raise SystemExit(f"{variable} is {value!r}; set it to a whole number, zero or more.")
     return int(value)
+
+
+def bug(*kinds: str) -> str:
+    """The fault that BUG in the environment asks a service to have, as a control of the tests; empty for none.
+
+    Raises:
+        SystemExit: the service cannot have that one; with the sentence to show.
+    """
+    kind = os.environ.get("BUG", "")
+    if kind and kind not in kinds:
+        raise SystemExit(f"BUG is {kind!r}; set it to one of {', '.join(kinds)}, or leave it out.")
+    return kind
