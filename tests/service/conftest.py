@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.service.suites import Stage
 from vx11 import tokens
 from vx11.conductor.cell import SCOPES, Cell
 from vx11.engines.select import EngineName
@@ -302,3 +303,34 @@ def stays(
     finally:
         cell.stop()
         assert cell.purge() == []
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[EngineName], Stage]]:
+    """`stages(engine)` answers the stage of an engine that tests share."""
+    made: dict[str, Stage] = {}
+
+    def get(engine: EngineName) -> Stage:
+        if engine not in made:
+            made[engine] = Stage(engine, tmp_path_factory.mktemp("stage"))
+        return made[engine]
+
+    yield get
+    for stage in made.values():
+        stage.stop()
+
+
+@pytest.fixture
+def stage(stages: Callable[[EngineName], Stage]) -> Iterator[Stage]:
+    """Services of the shipped matrix on the process engine, none of them open before and after."""
+    found = stages("process")
+    yield found
+    found.clear()
+
+
+@pytest.fixture
+def each_stage(stages: Callable[[EngineName], Stage], engine_name: EngineName) -> Iterator[Stage]:
+    """The same on each engine."""
+    found = stages(engine_name)
+    yield found
+    found.clear()
