@@ -3,6 +3,7 @@
 The bundle is copied, so that a service may be given a bug: a control that the suite sees it.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -149,10 +150,12 @@ class Stage:
         self.cell.stop()
         left = self.cell.purge()
         if self.cell.engine.name == "docker":
-            client = docker.from_env()
-            client.images.remove(self._image)
-            client.close()
+            self._remove_image()
         assert left == []
+
+    def _remove_image(self) -> None:
+        with contextlib.closing(docker.from_env()) as client, contextlib.suppress(docker.errors.ImageNotFound):
+            client.images.remove(self._image)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

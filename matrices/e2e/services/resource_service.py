@@ -3,7 +3,7 @@
 GET /public -> {"message"}; GET /protected with `Authorization: Bearer` -> {"message", "user"}. Each token is checked by
 auth-service, whose address is in AUTH_SERVICE_URL, so a token is worth what its issuer says at that moment.
 
-BUG=open_door: asks nobody, and lets in who shows any token or none.
+BUG=needs_no_token: who shows none is let in. BUG=remembers_tokens: a token that was accepted once is not checked again.
 """
 
 from _http import Request, Server, bug
@@ -11,11 +11,17 @@ from _peer import Peer, user_of
 
 
 class Resource:
-    """The two routes."""
+    """The two routes.
 
-    def __init__(self, auth: Peer, open_door: bool) -> None:
+    Args:
+        auth: who checks tokens.
+        fault: the BUG it has; empty for none.
+    """
+
+    def __init__(self, auth: Peer, fault: str = "") -> None:
         self._auth = auth
-        self._open_door = open_door
+        self._fault = fault
+        self._remembered: dict[str, object] = {}
 
     def public(self, _request: Request) -> dict[str, object]:
         """Answers everybody."""
@@ -23,13 +29,23 @@ class Resource:
 
     def protected(self, request: Request) -> dict[str, object]:
         """Answers who shows a valid token."""
-        user = "anybody" if self._open_door else user_of(request, self._auth.ask)
-        return {"message": "This is for who is known.", "user": user}
+        return {"message": "This is for who is known.", "user": self._user(request)}
+
+    def _user(self, request: Request) -> object:
+        shown = request.headers.get("Authorization", "")
+        if self._fault == "needs_no_token" and not shown:
+            return "anybody"
+        if self._fault == "remembers_tokens" and shown in self._remembered:
+            return self._remembered[shown]
+        user = user_of(request, self._auth.ask)
+        if self._fault == "remembers_tokens":
+            self._remembered[shown] = user
+        return user
 
 
 def main() -> None:
     """Runs the service until it is told to stop."""
-    resource = Resource(Peer("auth-service"), bool(bug("open_door")))
+    resource = Resource(Peer("auth-service"), bug("needs_no_token", "remembers_tokens"))
     routes = {"/public": {"GET": resource.public}, "/protected": {"GET": resource.protected}}
     Server("resource-service", routes).run()
 
