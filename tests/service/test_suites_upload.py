@@ -7,13 +7,15 @@ import pytest
 from tests.service.suites import Stage
 
 SUITE, SERVICE = "large_upload", "upload-service"
+GRACE_MS = 2000  # stop_grace_period of the catalogue
 HOLDS = {"no_data_corruption": True, "temp_files_cleaned": True}
 
 
-def windows(stage: Stage) -> list[dict[str, Any]]:
-    """Those that were opened since, the last one first."""
-    status = stage.madre.status(service=SERVICE, closed=True)
-    return [*status["windows"], *status["closed"]]
+def closed(stage: Stage, window_id: str) -> dict[str, Any]:
+    """A window that was closed."""
+    windows = stage.madre.status(service=SERVICE, closed=True)["closed"]
+    (found,) = [window for window in windows if window["window_id"] == window_id]
+    return dict(found)
 
 
 def test_an_interruption_tears_nothing(each_stage: Stage) -> None:
@@ -22,8 +24,9 @@ def test_an_interruption_tears_nothing(each_stage: Stage) -> None:
     assert ran.passed, ran.output
     assert ran.observations == HOLDS
     assert ran.metrics["cleanup_completeness"] == 100
-    (first,) = [window for window in windows(each_stage) if window["window_id"] == opened["window_id"]]
-    assert (first["state"], first["reason"]) == ("closed", "requested")
+    interrupted = closed(each_stage, opened["window_id"])
+    assert interrupted["reason"] == "requested"
+    assert interrupted["close_ms"] < GRACE_MS
     assert each_stage.madre.status()["windows"] == []
 
 
@@ -46,3 +49,12 @@ def test_a_bug_is_seen(stage: Stage, kind: str, broken: str, completeness: float
     assert not ran.passed
     assert ran.observations == HOLDS | {broken: False}
     assert ran.metrics["cleanup_completeness"] == completeness
+
+
+def test_a_service_that_has_to_be_killed_loses_nothing(stage: Stage) -> None:
+    stage.set_bugs({SERVICE: "hangs_at_stop"})
+    (opened,) = stage.open(SERVICE)
+    ran = stage.run(SUITE, interrupt=SERVICE)
+    assert ran.passed, ran.output
+    assert ran.observations == HOLDS
+    assert closed(stage, opened["window_id"])["close_ms"] >= GRACE_MS

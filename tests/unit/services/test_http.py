@@ -9,17 +9,34 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.unit.services.conftest import SERVICES, Service
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.services.conftest import Service, Start
+    from tests.unit.services.conftest import Start
 
-PROGRAMS = ["auth_service.py", "allowed_service.py", "db_migration.py"]
+# What each program cannot do without; DATA stands for a folder.
+PROGRAMS = {
+    "allowed_service.py": [],
+    "api_gateway.py": [],
+    "auth_service.py": [],
+    "cache.py": [],
+    "chain_service.py": ["--name", "service-b", "--below", "service-a"],
+    "db_migration.py": ["--data", "DATA"],
+    "resource_service.py": [],
+    "upload_service.py": ["--data", "DATA"],
+}
+# Nobody listens there: a service that needs another one starts without it.
+PEERS = dict.fromkeys(["AUTH_SERVICE_URL", "CACHE_URL", "SERVICE_A_URL"], "http://127.0.0.1:9")
 
 
 def run(start: Start, program: str, tmp_path: Path) -> Service:
-    arguments = ["--data", str(tmp_path)] if program == "db_migration.py" else []
-    return start(program, *arguments)
+    return start(program, *(tmp_path if word == "DATA" else word for word in PROGRAMS[program]), env=PEERS)
+
+
+def test_no_program_is_left_out() -> None:
+    assert set(PROGRAMS) == {path.name for path in SERVICES.glob("[!_]*.py")}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -117,3 +134,14 @@ def test_the_log_shows_requests_without_their_query(start: Start) -> None:
     assert "GET /whoami -> 200" in log
     assert "secret" not in log
     assert "/health" not in log
+
+
+def test_a_body_that_nobody_reads_does_not_cost_the_answer(start: Start) -> None:
+    answer = start("allowed_service.py").http.post("/nothing", content=b"x" * 1_000_000)
+    assert answer.status_code == 404
+
+
+def test_an_unknown_bug_is_told(start: Start) -> None:
+    service = start("auth_service.py", wait=False, env={"BUG": "sleeps"})
+    assert service.process.wait(5) == 1
+    assert "BUG is 'sleeps'; set it to one of accepts_expired, " in service.log.read_text()
