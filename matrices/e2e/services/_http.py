@@ -195,7 +195,7 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 128
     timeout = 0  # `run` has waited already
 
-    def __init__(self, name: str, routes: Routes, on_stop: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, name: str, routes: Routes, on_stop: Callable[[], object] = lambda: None) -> None:
         """Starts to listen.
 
         Args:

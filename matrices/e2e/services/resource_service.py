@@ -6,7 +6,7 @@ auth-service, whose address is in AUTH_SERVICE_URL, so a token is worth what its
 BUG=needs_no_token: who shows none is let in. BUG=remembers_tokens: a token that was accepted once is not checked again.
 """
 
-from _http import Request, Server, bug
+from _http import Request, Routes, Server, bug
 from _peer import Peer, user_of
 
 
@@ -46,7 +46,7 @@ class Resource:
 def main() -> None:
     """Runs the service until it is told to stop."""
     resource = Resource(Peer("auth-service"), bug("needs_no_token", "remembers_tokens"))
-    routes = {"/public": {"GET": resource.public}, "/protected": {"GET": resource.protected}}
+    routes: Routes = {"/public": {"GET": resource.public}, "/protected": {"GET": resource.protected}}
     Server("resource-service", routes).run()
 
 

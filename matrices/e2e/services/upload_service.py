@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from _body import Body, BodyTooLarge
-from _http import HttpError, Request, Server, body_told, bug, whole_number
+from _http import HttpError, Request, Routes, Server, body_told, bug, whole_number
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
@@ -240,13 +240,13 @@ def main() -> None:
     fault = bug("leaks_temp", "writes_in_place", "hangs_at_stop")
     store, uploads = open_store(parser.parse_args().data, fault), Uploads()
     api = Api(store, uploads)
-    routes = {
+    routes: Routes = {
         "/files": {"GET": api.files},
         "/files/": {"PUT": api.put},
         "/temp": {"GET": api.temporary},
     }
-    on_stop = threading.Event().wait if fault == "hangs_at_stop" else uploads.break_off
-    Server("upload-service", routes, on_stop).run()
+    hangs = threading.Event().wait
+    Server("upload-service", routes, hangs if fault == "hangs_at_stop" else uploads.break_off).run()
     store.clean()
 
 
