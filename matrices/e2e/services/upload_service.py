@@ -62,7 +62,7 @@ class Store:
             HttpError: the body is malformed or too large, is not what was expected, or the disk cannot take it.
             ConnectionError: it was broken off.
         """
-        with self._new_file(name) as path:
+        with body_told(), _disk_told(), self._new_file(name) as path:
             size, digest = self._write(path, body)
             if expected not in (None, digest.digest()):
                 raise HttpError(
@@ -99,7 +99,7 @@ class Store:
 
     def _write(self, path: Path, body: Body) -> tuple[int, "hashlib._Hash"]:
         size, digest = 0, hashlib.sha256()
-        with body_told(), _disk_told(), path.open("wb") as file:
+        with path.open("wb") as file:
             for block in body.blocks():
                 size += len(block)
                 if size > self._limit:
