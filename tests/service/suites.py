@@ -90,7 +90,14 @@ class Stage:
         """Closes a window; answers what madre says of it."""
         return self.madre.post("/api/v1/windows/close", service=service, **more)
 
-    def run(self, suite: str, *arguments: str, interrupt: str = "", env: Mapping[str, str] | None = None) -> Ran:
+    def run(
+        self,
+        suite: str,
+        *arguments: str,
+        interrupt: str = "",
+        env: Mapping[str, str] | None = None,
+        after: Ran | None = None,
+    ) -> Ran:
         """Runs a suite.
 
         Args:
@@ -98,11 +105,12 @@ class Stage:
             arguments: for pytest, such as --vx11-step=NAME or --vx11-after=FAULT.
             interrupt: the service whose window is closed when the suite says that it is in the middle.
             env: more of the environment, such as VX11_TIME_SCALE.
+            after: an earlier run of the same case.
         """
         self._runs += 1
-        case = self._folder / f"case-{self._runs}"
+        case = after.folder.parents[1] if after else self._folder / f"case-{self._runs}"
         left = case / "suites" / suite
-        left.mkdir(parents=True)
+        left.mkdir(parents=True, exist_ok=after is not None)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("VX11_")}
         environment |= {"VX11_URL": self.cell.url, "VX11_TOKEN": self.cell.token, "VX11_SUITE": suite}
         environment |= {"VX11_CASE_DIR": str(case), "VX11_SUITE_DIR": str(left), **(env or {})}

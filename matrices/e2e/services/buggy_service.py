@@ -30,7 +30,7 @@ PAGE = 10
 SLOW_S = 0.5
 LEAKED = 256 * 1024
 # How long a thread that is to meet another in a deadlock has one lock before it asks for the second.
-BETWEEN_LOCKS_S = 0.02
+BETWEEN_LOCKS_S = 0.05
 
 
 class Notes:
