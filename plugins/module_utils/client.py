@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import time
 import typing as t
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 
-from ansible.module_utils.urls import open_url
+from ansible.module_utils.urls import Request
 
 # How long madre may hold an answer back. A window has to be ready within 10 s unless its service says otherwise, and a
 # chain of dependencies is opened one after the other; stop graces add up likewise. SOLO_MADRE has 30 s of its own.
@@ -43,6 +44,11 @@ class MadreError(Exception):
     def code(self) -> str | None:
         """The code of the problem document, for example C(no_window)."""
         return self.problem["code"]
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether madre understood and would not do it: a problem document with a status 4xx."""
+        return self.code is not None and 400 <= (self.problem["status"] or 0) < 500
 
     def result(self) -> Json:
         """The arguments of fail_json."""
@@ -75,6 +81,11 @@ class MadreClient:
         wait_s = WINDOW_WAIT_S if body.get("wait") else 0.0
         return self._call("POST", f"/api/v1/windows/{verb}", body, WINDOW_KEYS, wait_s)
 
+    def fault(self, service: str, kind: str, active: bool) -> Json:
+        """Put a fault into the window of a service, or take it away: the window, with `faults`, `proof`, `changed`."""
+        body = {"service": service, "kind": kind, "active": active}
+        return self._call("POST", "/api/v1/windows/fault", body, (*WINDOW_KEYS, "faults"), WINDOW_WAIT_S)
+
     def solo_madre(self, dry_run: bool, foreign: t.Optional[str] = None) -> Json:
         """Return the host to SOLO_MADRE, or with `dry_run` only look; `foreign` is `report` or `stop`."""
         body: Json = {"dry_run": dry_run}
@@ -103,13 +114,14 @@ class MadreClient:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body).encode("utf-8")
         try:
-            answer = open_url(
+            answer = Request().open(
+                method,
                 target,
-                method=method,
                 data=data,
                 headers=headers,
                 timeout=timeout,
                 validate_certs=self._validate_certs,
+                context=_bare_context() if _is_plain(target) else None,
                 use_proxy=not _is_loopback(target),
                 # An entry for the host in ~/.netrc would replace our Authorization header.
                 use_netrc=False,
@@ -169,6 +181,16 @@ def _checked_token(token: str | None, url: str) -> str:
 def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _is_plain(url: str) -> bool:
+    """Whether no certificate can occur on the way, not even a proxy's."""
+    return urlsplit(url).scheme == "http" and _is_loopback(url)
+
+
+def _bare_context() -> ssl.SSLContext:
+    """A context that trusts nobody, for where none is needed. The usual one takes 20 ms to load its authorities."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _ms_since(started: float) -> float:

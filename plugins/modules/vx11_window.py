@@ -13,6 +13,7 @@ version_added: 0.1.0
 description:
   - Opens a service of a host for a stated time and within stated limits, holds that window beyond its deadline,
     releases it, or closes it.
+  - Opens several services at the same time, if they are given as O(services).
   - A window closes by itself at its deadline. Nobody has to close it for that.
 author:
   - VX11 maintainers (!UNKNOWN)
@@ -52,8 +53,15 @@ options:
   service:
     description:
       - Name of the service, as in the catalogue. A host has at most one window of each service.
-      - Required if O(state=open).
+      - One of O(service), O(services) and O(window_id) is required; with O(state=open) not the last.
     type: str
+  services:
+    description:
+      - Names of several services, which are opened at the same time, each with all the other options. For O(state=open)
+        alone.
+      - If one of them cannot be opened the task fails, and the others stay open.
+    type: list
+    elements: str
   window_id:
     description:
       - Id of the window, instead of O(service). It never means a later window of the same service.
@@ -107,6 +115,16 @@ options:
       - Only used if O(state=closed).
     type: bool
     default: false
+  refusal:
+    description:
+      - What becomes of the task if madre refuses (answers 4xx with a problem document).
+      - With V(failed) it fails. With V(recorded) it does not, and RV(problem) says why, for attempts where being
+        refused is an outcome. Whatever else goes wrong fails the task all the same.
+    type: str
+    choices:
+      - failed
+      - recorded
+    default: failed
   wait:
     description:
       - Whether madre is to answer only when the window is ready, or closed. Otherwise it answers when it has begun.
@@ -152,10 +170,17 @@ EXAMPLES = r"""
     service: auth-service
     state: closed
 
+- name: Open two services at the same time
+  vx11.power.vx11_window:
+    url: "{{ vx11_url }}"
+    services: [service-x, service-y]
+    ttl: 60s
+
 - name: Being refused is what is expected here
   vx11.power.vx11_window:
     url: "{{ vx11_url }}"
     service: blocked-service
+    refusal: recorded
   register: attempt
   failed_when: attempt.problem.code | default('') != 'service_not_allowed'
 """
@@ -164,8 +189,8 @@ RETURN = r"""
 window:
   description:
     - The window after the call; in check mode as it would be.
-    - It is null if nothing was open and nothing was to be opened.
-  returned: success, and on failure where the window did not reach the state asked for
+    - It is null if nothing was open and nothing was to be opened, or if madre refused.
+  returned: success without O(services), and on failure where the window did not reach the state asked for
   type: dict
   contains:
     window_id:
@@ -262,15 +287,21 @@ window:
       memory: 268435456
     endpoints:
       - http://127.0.0.1:43117
+windows:
+  description: The windows, as RV(window), in the order of O(services); null for one that could not be opened.
+  returned: if O(services) is given and madre was called
+  type: list
+  elements: dict
 request_ms:
-  description: How long the last call to madre took, in milliseconds.
+  description: How long the last call to madre took, in milliseconds; with O(services) the longest of them.
   returned: when madre was called
   type: float
   sample: 412.7
 problem:
   description:
-    - Why madre refused. All but C(errors) is null if it is not madre that refused, for example if it cannot be reached.
-  returned: failure
+    - Why madre refused; with O(services), the first of them that it refused.
+    - All but C(errors) is null if it is not madre that refused, for example if it cannot be reached.
+  returned: failure, and with O(refusal=recorded) where madre refused
   type: dict
   contains:
     status:
@@ -303,6 +334,7 @@ from ansible_collections.vx11.power.plugins.module_utils.arguments import (
     without_none,
 )
 from ansible_collections.vx11.power.plugins.module_utils.client import Json, MadreClient, MadreError
+from ansible_collections.vx11.power.plugins.module_utils.together import for_each
 
 Outcome = t.Tuple[t.Optional[Json], bool]
 
@@ -332,8 +364,9 @@ class WindowManager:
     one call. What was there before is read only for check mode and diff mode.
     """
 
-    def __init__(self, module: AnsibleModule, client: MadreClient) -> None:
-        self.params = module.params
+    def __init__(self, module: AnsibleModule, client: MadreClient, service: t.Optional[str] = None) -> None:
+        """service: the one of several that this is about."""
+        self.params = dict(module.params, service=service) if service else module.params
         self.check_mode = module.check_mode
         self.wants_diff = module._diff
         self.client = client
@@ -477,6 +510,16 @@ class WindowManager:
             )
 
 
+def attempt(module: AnsibleModule, service: t.Optional[str] = None) -> Json:
+    """What becomes of one window: the result of the task; a refusal that is to be recorded is one too."""
+    try:
+        return WindowManager(module, client_of(module), service).run()
+    except MadreError as error:
+        if module.params["refusal"] == "recorded" and error.is_refusal:
+            return dict(error.result(), changed=False, window=None)
+        raise
+
+
 def argument_spec() -> Json:
     """The options of the module."""
     resources = {
@@ -491,12 +534,14 @@ def argument_spec() -> Json:
         connection_spec(),
         state={"type": "str", "choices": ["open", "closed", "held", "released"], "default": "open"},
         service={"type": "str"},
+        services={"type": "list", "elements": "str"},
         window_id={"type": "str"},
         ttl={"type": "str"},
         hold={"type": "bool"},
         resources={"type": "dict", "options": resources},
         min_remaining={"type": "str"},
         force={"type": "bool", "default": False},
+        refusal={"type": "str", "choices": ["failed", "recorded"], "default": "failed"},
         wait={"type": "bool", "default": True},
     )
 
@@ -504,13 +549,16 @@ def argument_spec() -> Json:
 def main() -> None:
     module = AnsibleModule(
         argument_spec=argument_spec(),
-        mutually_exclusive=[("service", "window_id")],
-        required_one_of=[("service", "window_id")],
-        required_if=[("state", "open", ["service"])],
+        mutually_exclusive=[("service", "services", "window_id")],
+        required_one_of=[("service", "services", "window_id")],
+        required_if=[("state", "open", ["service", "services"], True)],
         supports_check_mode=True,
     )
+    services = module.params["services"]
+    if services is not None and module.params["state"] != "open":
+        module.fail_json(msg="The option services is for state=open; for other states give one service or window_id.")
     try:
-        result = WindowManager(module, client_of(module)).run()
+        result = attempt(module) if services is None else for_each(services, lambda name: attempt(module, name))
     except MadreError as error:
         module.fail_json(**error.result())
     module.exit_json(**result)

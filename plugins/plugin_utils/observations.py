@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
 import time
 import typing as t
+
+from ansible_collections.vx11.power.plugins.plugin_utils import lines
 
 # What the conductor finds out by itself when a case is over. A playbook cannot say it in its place.
 RESERVED = frozenset(["system_returns_to_solo_madre", "tentaculo_link_available", "no_resource_leaks"])
@@ -74,23 +75,13 @@ def append(folder: str, records: t.Iterable[Record], source: str, clock: t.Calla
     """
     path = os.path.join(folder, "observations.jsonl")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            for record in records:
-                _write_line(descriptor, _line(record, source, clock()))
-        finally:
-            os.close(descriptor)
+        lines.append(path, [_line(record, source, clock()) for record in records])
     except OSError as error:
         raise ObservationError(f"The observations cannot be written to {path}: {error.strerror}.") from error
 
 
-def _write_line(descriptor: int, line: bytes) -> None:
-    if os.write(descriptor, line) != len(line):
-        raise OSError(28, "only a part of the line could be written, the disk is probably full")
-
-
-def _line(record: Record, source: str, ns: int) -> bytes:
-    fields = {
+def _line(record: Record, source: str, ns: int) -> dict[str, t.Any]:
+    return {
         "name": record.name,
         "value": record.value,
         "unit": record.unit,
@@ -98,8 +89,6 @@ def _line(record: Record, source: str, ns: int) -> bytes:
         "source": source,
         "kind": record.kind,
     }
-    # Escaped to ASCII: no separator of Unicode in a text can be taken for the end of the line.
-    return (json.dumps(fields, allow_nan=False) + "\n").encode("ascii")
 
 
 def _checked_name(name: object) -> str:
