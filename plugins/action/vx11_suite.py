@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import tempfile
-import time
 import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.vx11.power.plugins.plugin_utils import junit
+from ansible_collections.vx11.power.plugins.module_utils.client import MadreClient, MadreError
+from ansible_collections.vx11.power.plugins.plugin_utils import steps, suites
+from ansible_collections.vx11.power.plugins.plugin_utils.middle import Middle
 from ansible_collections.vx11.power.plugins.plugin_utils.observations import ObservationError, append, observation
-from ansible_collections.vx11.power.plugins.plugin_utils.process import Ended, run_group
-
-FAILURES_SHOWN = 10
-LINES_SHOWN = 60
+from ansible_collections.vx11.power.plugins.plugin_utils.suites import Ran, Suite
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "name": {"type": "str"},
@@ -28,9 +25,48 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "url": {"type": "str"},
     "token": {"type": "str", "no_log": True},
     "timeout": {"type": "float", "default": 300.0},
+    "steps": {"type": "list", "elements": "str"},
+    "after": {"type": "str"},
+    "interrupt": {"type": "dict", "options": {"service": {"type": "str", "required": True}}},
+    "expect_failure": {"type": "bool", "default": False},
 }
 
 Result = t.Dict[str, t.Any]
+
+
+class Interruption:
+    """The close of a window in the middle of a suite.
+
+    result: what madre answered, and when the call began and ended (CLOCK_BOOTTIME); None before it.
+    error: why the window was not closed.
+    """
+
+    def __init__(self, client: MadreClient, service: str) -> None:
+        self._client = client
+        self.service = service
+        self.result: Result | None = None
+        self.error: str | None = None
+
+    def act(self) -> None:
+        """Close the window, gracefully, and wait until it is closed."""
+        begun = steps.now()
+        try:
+            window = self._client.window("close", {"service": self.service, "force": False, "wait": True})
+        except MadreError as error:
+            self.error = str(error)
+            return
+        self.result = {"begun_ns": str(begun), "ended_ns": str(steps.now()), "window": window}
+
+    def complaint(self, suite: str) -> str | None:
+        """Why the suite was not interrupted, or None if it was."""
+        if self.error:
+            return f"The suite {suite} was in the middle, but the window was not closed: {self.error}"
+        if self.result is None:
+            return (
+                f"The suite {suite} ended before it said that it was in the middle (mid_operation), so that nothing "
+                f"was interrupted, and the window of {self.service} was left open."
+            )
+        return None
 
 
 class ActionModule(ActionBase):
@@ -40,20 +76,30 @@ class ActionModule(ActionBase):
     _requires_connection = False
     _supports_check_mode = False
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
+    def run(self, tmp: str | None = None, task_vars: Result | None = None) -> Result:
         result = super().run(tmp, task_vars)
-        args = self.validate_argument_spec(ARGUMENT_SPEC, required_one_of=[("name", "path")])[1]
-        name, path = _suite_file(args)
-        env = _environment(name, self._url(args["url"], task_vars or {}), args["token"])
-        case_dir = os.environ.get("VX11_CASE_DIR")
-        try:
-            report = _run_kept(case_dir, name, path, env, args) if case_dir else _run_by_hand(name, path, env, args)
-        except (OSError, ObservationError) as error:
-            raise AnsibleActionFail(f"The suite {name} could not be run: {error}") from error
-        result.update(report)
+        result.update(steps.recorded(self._task, lambda: self._report(task_vars or {})))
         return result
 
-    def _url(self, option: str | None, task_vars: dict[str, t.Any]) -> str:
+    def _report(self, task_vars: Result) -> Result:
+        args = self.validate_argument_spec(
+            ARGUMENT_SPEC,
+            required_one_of=[("name", "path")],
+            mutually_exclusive=[("steps", "after"), ("interrupt", "after"), ("interrupt", "expect_failure")],
+        )[1]
+        name, path = _suite_file(args)
+        suite = Suite(name, path, args["timeout"], tuple(args["steps"] or ()), args["after"])
+        url = self._url(args["url"], task_vars)
+        interruption = _interruption(args, url)
+        env = _environment(url, args["token"])
+        try:
+            case_dir = os.environ.get("VX11_CASE_DIR")
+            ran = _run_kept(case_dir, suite, env, interruption) if case_dir else _run_by_hand(suite, env, interruption)
+        except (OSError, ObservationError) as error:
+            raise AnsibleActionFail(f"The suite {name} could not be run: {error}") from error
+        return _judged(suite, ran, args["expect_failure"], interruption)
+
+    def _url(self, option: str | None, task_vars: Result) -> str:
         url = option or self._templar.template(task_vars.get("vx11_url")) or os.environ.get("VX11_URL")
         if not url:
             raise AnsibleActionFail(
@@ -63,7 +109,7 @@ class ActionModule(ActionBase):
         return str(url)
 
 
-def _suite_file(args: dict[str, t.Any]) -> tuple[str, str]:
+def _suite_file(args: Result) -> tuple[str, str]:
     """Name and path of the suite that the options mean."""
     path = args["path"] and os.path.abspath(args["path"])
     name = args["name"] or os.path.splitext(os.path.basename(path))[0]
@@ -87,8 +133,18 @@ def _matrix_dir(name: str) -> str:
     return os.path.abspath(folder)
 
 
-def _environment(name: str, url: str, token: str | None) -> dict[str, str]:
-    env = dict(os.environ, VX11_URL=url, VX11_SUITE=name, PYTHONDONTWRITEBYTECODE="1")
+def _interruption(args: Result, url: str) -> Interruption | None:
+    if not args["interrupt"]:
+        return None
+    try:
+        client = MadreClient(url, args["token"] or os.environ.get("VX11_TOKEN"))
+    except MadreError as error:
+        raise AnsibleActionFail(str(error)) from error
+    return Interruption(client, args["interrupt"]["service"])
+
+
+def _environment(url: str, token: str | None) -> dict[str, str]:
+    env = dict(os.environ, VX11_URL=url)
     if token:
         env["VX11_TOKEN"] = token
     # Windows are on this machine's loopback; a proxy must not get between.
@@ -96,85 +152,59 @@ def _environment(name: str, url: str, token: str | None) -> dict[str, str]:
     return env
 
 
-def _command(path: str, xml: str) -> list[str]:
-    """pytest for one file, under the settings beside it alone: a suite acts the same wherever its bundle lies."""
-    folder = os.path.dirname(path)
-    settings = os.path.join(folder, "pytest.ini")
-    return [
-        *(sys.executable, "-m", "pytest", "-q"),
-        *("-p", "vx11.conductor.suite_plugin"),
-        *("-p", "no:cacheprovider"),
-        *("-c", settings if os.path.isfile(settings) else os.devnull),
-        *("--rootdir", folder),
-        *("--confcutdir", folder),
-        "--junitxml=" + xml,
-        path,
-    ]
+def _run_kept(case_dir: str, suite: Suite, env: dict[str, str], interruption: Interruption | None) -> Ran:
+    """Run the suite as a part of a case: what it leaves stays with the case, and its outcome is recorded."""
+    folder = suites.new_folder(os.path.join(os.path.abspath(case_dir), "suites"), suite.name)
+    ran = _run(suite, folder, env, interruption)
+    passed = suites.complaint(suite, ran) is None
+    if ran.tests or not passed:
+        append(case_dir, [observation(_label(suite), passed)], "vx11_suite")
+    return ran
 
 
-def _run_kept(case_dir: str, name: str, path: str, env: dict[str, str], args: dict[str, t.Any]) -> Result:
-    """Run the suite as a part of a case: its output stays with the case, and its outcome is recorded."""
-    folder = os.path.join(os.path.abspath(case_dir), "suites")
-    os.makedirs(folder, exist_ok=True)
-    report = _run_suite(name, path, env, folder, args["timeout"])
-    label = f"suite_{name.lower().replace('-', '_')}_passed"
-    append(case_dir, [observation(label, not report["failed"])], "vx11_suite")
-    return report
-
-
-def _run_by_hand(name: str, path: str, env: dict[str, str], args: dict[str, t.Any]) -> Result:
-    """Run the suite outside a case: what it printed is returned, and nothing is kept."""
+def _run_by_hand(suite: Suite, env: dict[str, str], interruption: Interruption | None) -> Ran:
+    """Run the suite outside a case: nothing is kept."""
     with tempfile.TemporaryDirectory(prefix="vx11-suite-") as folder:
-        report = _run_suite(name, path, env, folder, args["timeout"])
-        return dict(report, log=None, output=_last_lines(report["log"]))
+        return _run(suite, folder, env, interruption)._replace(log=None)
 
 
-def _run_suite(name: str, path: str, env: dict[str, str], folder: str, timeout: float) -> Result:
-    """Run the suite with its output in `folder`; the result of the task."""
-    log, xml = (os.path.join(folder, name + ending) for ending in (".log", ".xml"))
-    if os.path.exists(xml):
-        os.unlink(xml)
-    started = time.monotonic()
-    ended = run_group(_command(path, xml), log, env, folder, timeout)
-    duration = time.monotonic() - started
-    summary = junit.read(xml)
-    report: Result = {"changed": False, "suite": name, "log": log, "duration_s": round(duration, 3)}
-    report["tests"] = {kind: getattr(summary, kind) for kind in ("passed", "failed", "errors", "skipped")}
-    report["failures"] = _shortened(summary.failures)
-    complaint = _complaint(name, ended, summary, timeout)
-    report["failed"] = complaint is not None
-    if complaint:
-        report["msg"] = complaint if summary.failures else "\n".join([complaint, *_last_lines(log)[-15:]])
-    return report
+def _run(suite: Suite, folder: str, env: dict[str, str], interruption: Interruption | None) -> Ran:
+    if interruption is None:
+        return suites.run(suite, folder, env)
+    with Middle(interruption.act) as middle:
+        return suites.run(suite, folder, env, middle)
 
 
-def _complaint(name: str, ended: Ended, summary: junit.Summary, timeout: float) -> str | None:
-    """Why the suite did not pass, or None if it did."""
-    bad = summary.failed + summary.errors
-    total = bad + summary.passed + summary.skipped
-    failures = "".join("\n- " + line for line in _shortened(summary.failures))
-    if ended.timed_out:
-        return (
-            f"The suite {name} was ended at its timeout of {timeout:g} s; passed by then: {summary.passed}.{failures}"
-        )
-    if bad:
-        return f"The suite {name} failed, in {bad} of its {total} tests:{failures}"
-    if ended.code == 5 or (ended.code == 0 and not total):
-        return f"The suite {name} holds no tests."
-    if ended.code == 0 and not summary.passed:
-        return f"The suite {name} proved nothing: all {total} of its tests were skipped."
-    if ended.code != 0:
-        return f"The suite {name} could not be run to its end: pytest ended with {ended.code}."
-    return None
+def _label(suite: Suite) -> str:
+    """The observation that says whether the suite passed; what runs after a fault has one of its own."""
+    when = f"_after_{suite.after}" if suite.after else ""
+    return re.sub(r"[^a-z0-9_]", "_", f"suite_{suite.name}{when}_passed".lower())
 
 
-def _shortened(failures: t.Sequence[str]) -> list[str]:
-    shown = list(failures[:FAILURES_SHOWN])
-    if len(failures) > len(shown):
-        shown.append(f"and {len(failures) - len(shown)} more")
-    return shown
-
-
-def _last_lines(log: str) -> list[str]:
-    with open(log, encoding="utf-8", errors="replace") as lines:
-        return [line.rstrip("\n") for line in lines][-LINES_SHOWN:]
+def _judged(suite: Suite, ran: Ran, expect_failure: bool, interruption: Interruption | None) -> Result:
+    """The result of the task: what came of the suite, and whether that is what was wanted of it."""
+    complaint = suites.complaint(suite, ran)
+    may_fail = ran.failed_by_itself and (expect_failure or interruption is not None)
+    result: Result = {
+        "changed": False,
+        "failed": complaint is not None and not may_fail,
+        "suite": suite.name,
+        "passed": complaint is None,
+        "expected_failure": may_fail and expect_failure,
+        "interrupted": False,
+        "tests": [test._asdict() for test in ran.tests],
+        "steps": list(ran.steps),
+        "duration_s": ran.seconds,
+        "log": ran.log,
+    }
+    if ran.log is None:
+        result["output"] = list(ran.output)
+    if expect_failure and complaint is None:
+        result.update(failed=True)
+        complaint = f"The suite {suite.name} was expected to fail, and passed."
+    if interruption:
+        result.update(interrupted=interruption.result is not None, interruption=interruption.result)
+        if missed := interruption.complaint(suite.name):
+            result.update(failed=True)
+            complaint = "\n".join(filter(None, [missed, complaint]))
+    return dict(result, msg=complaint) if complaint else result

@@ -50,8 +50,8 @@ options:
     elements: str
   kind:
     description:
-      - V(network_partition) cuts it off from everybody. V(pause) stops its processes where they are. V(kill) ends them at
-        once.
+      - V(network_partition) cuts it off from everybody. V(pause) stops its processes where they are. V(kill) ends them
+        at once.
     type: str
     choices:
       - network_partition

@@ -12,7 +12,8 @@ short_description: Run a pytest suite against the windows of a case
 version_added: 0.1.0
 description:
   - Runs one pytest file on the controller, with the fixtures of VX11, and fails if it does.
-  - Records the observation C(suite_<name>_passed). Hyphens of the name become underscores, capitals small letters.
+  - Records the observation C(suite_<name>_passed), after a fault C(suite_<name>_after_<fault>_passed). Hyphens become
+    underscores, capitals small letters.
   - Neither a C(pytest.ini) nor a C(conftest.py) of the folders above the suite has an influence; those beside it have.
   - Nothing is written beside the suite. Its working directory is the folder of its output.
 author:
@@ -61,6 +62,37 @@ options:
     type: float
     default: 300.0
 
+  steps:
+    description:
+      - Names of steps of the suite (tests marked C(step)). Exactly these run, in this order.
+      - A name for which the suite has no test fails the task, which then says what steps there are.
+    type: list
+    elements: str
+  after:
+    description:
+      - Name of a fault. Only the tests run that are marked C(after) with it, which are left out otherwise.
+      - If there are none the suite passes.
+      - Mutually exclusive with O(steps) and O(interrupt).
+    type: str
+  interrupt:
+    description:
+      - Closes a window while the suite works, as soon as it says by C(mid_operation) that it is in the middle; gracefully,
+        as O(vx11.power.vx11_window#module:force=false) does.
+      - A suite whose tests then fail does not fail the task. The task fails if nothing was interrupted.
+      - Mutually exclusive with O(after) and O(expect_failure).
+    type: dict
+    suboptions:
+      service:
+        description: The service whose window is closed.
+        type: str
+        required: true
+  expect_failure:
+    description:
+      - Whether the suite is meant to fail. If tests of it fail, that is what was wanted; if it passes, the task fails.
+      - A suite that cannot be run, or is ended at its timeout, fails the task all the same.
+    type: bool
+    default: false
+
 seealso:
   - module: vx11.power.vx11_observe
 """
@@ -70,6 +102,27 @@ EXAMPLES = r"""
   vx11.power.vx11_suite:
     name: auth_endpoints
     timeout: 60
+
+- name: Run two steps of the token flow
+  vx11.power.vx11_suite:
+    name: token_flow
+    steps: [get_token, refresh_flow]
+
+- name: Close the window in the middle of an upload
+  vx11.power.vx11_suite:
+    name: large_upload
+    interrupt:
+      service: upload-service
+
+- name: See a failure where one is expected
+  vx11.power.vx11_suite:
+    name: failure_scenario
+    expect_failure: true
+
+- name: See what is left after the fault
+  vx11.power.vx11_suite:
+    name: log_ingestion
+    after: force_failure
 
 - name: Run a suite of one's own by hand
   vx11.power.vx11_suite:
@@ -84,33 +137,76 @@ suite:
   returned: when the suite was started
   type: str
   sample: auth_endpoints
-tests:
-  description: Number of tests by outcome.
+passed:
+  description: Whether the suite passed, whatever was wanted of it.
   returned: when the suite was started
+  type: bool
+  sample: true
+expected_failure:
+  description: Whether tests of it failed as O(expect_failure) wants it.
+  returned: when the suite was started
+  type: bool
+  sample: false
+interrupted:
+  description: Whether a window was closed in the middle of it.
+  returned: when the suite was started
+  type: bool
+  sample: false
+interruption:
+  description: How the window was closed; null if it was not.
+  returned: if O(interrupt) is given and the suite was started
   type: dict
   contains:
-    passed:
-      description: Those that passed.
-      type: int
-    failed:
-      description: Those that failed.
-      type: int
-    errors:
-      description: Those that failed outside of the test itself, for example in a fixture.
-      type: int
-    skipped:
-      description: Those that were skipped, or failed as they were expected to. A suite in which all were skipped fails.
-      type: int
-  sample:
-    passed: 6
-    failed: 0
-    errors: 0
-    skipped: 1
-failures:
-  description: The tests that failed and why, one line each, ten at most.
+    window:
+      description: The window, as RV(vx11.power.vx11_window#module:window).
+      type: dict
+    begun_ns:
+      description: When the call began, in nanoseconds of CLOCK_BOOTTIME, as text.
+      type: str
+    ended_ns:
+      description: When it was answered.
+      type: str
+tests:
+  description: The tests that ran.
   returned: when the suite was started
   type: list
-  elements: str
+  elements: dict
+  contains:
+    name:
+      description: Its name, with that of its class.
+      type: str
+    outcome:
+      description:
+        - V(passed), V(failed), V(error) for one that failed outside of the test itself, for example in a fixture,
+          V(skipped), also for one that failed as it was expected to, or V(unfinished) for one that was ended.
+        - A suite in which all were skipped fails.
+      type: str
+    seconds:
+      description: How long it took.
+      type: float
+    message:
+      description: Why it failed or was skipped, in one line; empty for one that passed.
+      type: str
+  sample:
+    - name: test_login
+      outcome: passed
+      seconds: 0.012
+      message: ""
+steps:
+  description: The named steps and parts that ended, in that order.
+  returned: when the suite was started
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+    seconds:
+      description: How long it took.
+      type: float
+    outcome:
+      description: V(passed), V(failed) or V(skipped).
+      type: str
 duration_s:
   description: How long the suite ran, in seconds.
   returned: when the suite was started

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a suite's JUnit file says: how many tests had which outcome, and why those failed that did."""
+"""What a suite's JUnit file says: which tests had which outcome, and why those failed that did."""
 
 from __future__ import annotations
 
@@ -12,37 +12,43 @@ import xml.etree.ElementTree as ET
 MESSAGE_LENGTH = 300
 
 
-class Summary(t.NamedTuple):
-    """Counts of tests by outcome, and a line for each that failed."""
+class Test(t.NamedTuple):
+    """A test that ran. outcome is passed, skipped, error (outside of the test itself) or failed."""
 
-    passed: int = 0
-    failed: int = 0
-    errors: int = 0
-    skipped: int = 0
-    failures: tuple[str, ...] = ()
+    name: str
+    outcome: str
+    seconds: float
+    message: str
 
 
-def read(path: str) -> Summary:
-    """The summary of the file at `path`; an empty one if there is none, or none that was written to its end."""
+def read(path: str) -> list[Test]:
+    """The tests in the file at `path`; none if there is no file, or none that was written to its end."""
     try:
         root = ET.parse(path)  # noqa: S314, pytest wrote it for us a moment ago
     except (OSError, ET.ParseError):
-        return Summary()
-    # A test that fails and whose teardown then fails too stands there twice: it counts once, by the worse outcome.
-    outcomes: dict[str, str] = {}
-    failures: list[str] = []
+        return []
+    tests: dict[str, Test] = {}
     for case in root.iter("testcase"):
-        name, outcome = _name(case), _outcome(case)
-        outcomes[name] = max(outcome, outcomes.get(name, outcome), key=_ORDER.index)
-        if outcome in ("failure", "error"):
-            failures.append(f"{name}: {_message(case, outcome)}")
-    failed, errors, skipped = (list(outcomes.values()).count(kind) for kind in ("failure", "error", "skipped"))
-    # A test that was interrupted stands there like one that passed. Only the suite's own number leaves it out.
-    tests = sum(int(suite.get("tests", "0")) for suite in root.iter("testsuite"))
-    return Summary(max(0, tests - failed - errors - skipped), failed, errors, skipped, tuple(failures))
+        test = _test(case)
+        tests[test.name] = _both(tests[test.name], test) if test.name in tests else test
+    return list(tests.values())
 
 
-_ORDER = ("passed", "skipped", "error", "failure")
+_ELEMENTS = {"failure": "failed", "error": "error", "skipped": "skipped"}
+_WORSE = ("passed", "skipped", "error", "failed")
+
+
+def _test(case: ET.Element) -> Test:
+    kind = next((kind for kind in _ELEMENTS if case.find(kind) is not None), None)
+    outcome = _ELEMENTS[kind] if kind else "passed"
+    return Test(_name(case), outcome, float(case.get("time", "0")), _message(case, kind) if kind else "")
+
+
+def _both(one: Test, two: Test) -> Test:
+    """A test that fails and whose teardown then fails too stands there twice: it counts once, by the worse outcome."""
+    worse = max(one.outcome, two.outcome, key=_WORSE.index)
+    message = "; ".join(filter(None, [one.message, two.message]))
+    return Test(one.name, worse, round(one.seconds + two.seconds, 3), message)
 
 
 def _name(case: ET.Element) -> str:
@@ -51,12 +57,8 @@ def _name(case: ET.Element) -> str:
     return "::".join([*inside, case.get("name", "?")])
 
 
-def _outcome(case: ET.Element) -> str:
-    return next((kind for kind in ("failure", "error", "skipped") if case.find(kind) is not None), "passed")
-
-
-def _message(case: ET.Element, outcome: str) -> str:
-    element = case.find(outcome)
+def _message(case: ET.Element, kind: str) -> str:
+    element = case.find(kind)
     text = (element.get("message") or element.text or "") if element is not None else ""
     line = " ".join(text.split())
     return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"

@@ -23,10 +23,19 @@ class Ended(t.NamedTuple):
     timed_out: bool
 
 
-def run_group(command: t.Sequence[str], log: str, env: t.Mapping[str, str], cwd: str, timeout: float) -> Ended:
+def run_group(
+    command: t.Sequence[str],
+    log: str,
+    env: t.Mapping[str, str],
+    cwd: str,
+    timeout: float,
+    pass_fds: t.Sequence[int] = (),
+    started: t.Callable[[], None] | None = None,
+) -> Ended:
     """Run `command` in a process group of its own, its output in the file `log`, for at most `timeout` seconds.
 
     Whatever is left of the group is killed before this returns. Raises OSError if the command cannot be started.
+    pass_fds: descriptors that it inherits. started: called when it has started.
     """
     with open(log, "wb") as output:
         process = subprocess.Popen(
@@ -37,8 +46,11 @@ def run_group(command: t.Sequence[str], log: str, env: t.Mapping[str, str], cwd:
             env=dict(env),
             cwd=cwd,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     try:
+        if started:
+            started()
         return Ended(process.wait(timeout), False)
     except subprocess.TimeoutExpired:
         return Ended(_interrupt(process), True)
