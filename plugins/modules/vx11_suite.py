@@ -76,8 +76,8 @@ options:
     type: str
   interrupt:
     description:
-      - Closes a window while the suite works, as soon as it says by C(mid_operation) that it is in the middle; gracefully,
-        as O(vx11.power.vx11_window#module:force=false) does.
+      - Closes a window gracefully while the suite works, as soon as it says (C(mid_operation)) that it is in the middle
+        of it.
       - A suite whose tests then fail does not fail the task. The task fails if nothing was interrupted.
       - Mutually exclusive with O(after) and O(expect_failure).
     type: dict

@@ -13,7 +13,7 @@ import time
 import typing as t
 
 from ansible_collections.vx11.power.plugins.plugin_utils import junit, progress
-from ansible_collections.vx11.power.plugins.plugin_utils.junit import Test
+from ansible_collections.vx11.power.plugins.plugin_utils.junit import OneTest
 from ansible_collections.vx11.power.plugins.plugin_utils.middle import Middle
 from ansible_collections.vx11.power.plugins.plugin_utils.process import Ended, run_group
 
@@ -40,7 +40,7 @@ class Ran(t.NamedTuple):
     """
 
     ended: Ended
-    tests: tuple[Test, ...]
+    tests: tuple[OneTest, ...]
     steps: tuple[dict[str, t.Any], ...]
     running: str | None
     seconds: float
@@ -48,7 +48,7 @@ class Ran(t.NamedTuple):
     output: tuple[str, ...]
 
     @property
-    def bad(self) -> list[Test]:
+    def bad(self) -> list[OneTest]:
         """The tests that failed, in themselves or outside."""
         return [test for test in self.tests if test.outcome in ("failed", "error")]
 
@@ -132,11 +132,11 @@ def _command(suite: Suite, xml: str) -> list[str]:
     ]
 
 
-def _with_running(tests: t.Iterable[Test], running: str | None) -> list[Test]:
+def _with_running(tests: t.Iterable[OneTest], running: str | None) -> list[OneTest]:
     """The tests, with one that never ended; pytest counts it like one that passed, or knows nothing of it."""
     if running is None:
         return list(tests)
-    return [*(test for test in tests if test.name != running), Test(running, "unfinished", 0.0, "")]
+    return [*(test for test in tests if test.name != running), OneTest(running, "unfinished", 0.0, "")]
 
 
 def _why(suite: Suite, ran: Ran) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -14,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
+from ansible.module_utils import basic
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -38,6 +39,7 @@ class ScriptedMadre:
 
     def __init__(self) -> None:
         self.answers: dict[str, list[tuple[int, bytes, str]]] = {}
+        self.makers: dict[str, Callable[[Any], tuple[int, object]]] = {}
         self.requests: list[dict[str, Any]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -48,6 +50,10 @@ class ScriptedMadre:
         """Answer `path` so. Several answers for a path are given in turn, the last one again and again."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.answers.setdefault(path, []).append((status, content, kind))
+
+    def answer_by(self, path: str, make: Callable[[Any], tuple[int, object]]) -> None:
+        """Answer `path` with the status and the JSON that `make` answers to the body of each request."""
+        self.makers[path] = make
 
     def refuse(
         self, path: str, status: int, code: str, detail: str, errors: list[dict[str, str]] | None = None
@@ -87,8 +93,14 @@ def _handler_of(madre: ScriptedMadre) -> type[BaseHTTPRequestHandler]:
             madre.requests.append(
                 {"method": self.command, "path": self.path, "body": body, "headers": dict(self.headers.items())}
             )
+            if self.path in madre.makers:
+                status, made = madre.makers[self.path](body)
+                self._send(status, json.dumps(made).encode(), "application/json")
+                return
             script = madre.answers.get(self.path.partition("?")[0], [(404, b"no such page", "text/plain")])
-            status, content, kind = script.pop(0) if len(script) > 1 else script[0]
+            self._send(*(script.pop(0) if len(script) > 1 else script[0]))
+
+        def _send(self, status: int, content: bytes, kind: str) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
@@ -125,12 +137,14 @@ def collections_path() -> str:
 @pytest.fixture(autouse=True)
 def _no_vx11_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the tests say of the environment is all there is, even when they run inside a run of VX11."""
-    for name in ("VX11_URL", "VX11_TOKEN", "VX11_CASE_DIR", "VX11_MATRIX_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("VX11_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
-def run_module(madre: ScriptedMadre, capfd: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+def run_module(
+    madre: ScriptedMadre, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
     """Run a module's main() as Ansible does: options in, the printed JSON out.
 
     It calls the scripted madre with a token, unless the options say otherwise; an option of None is left out.
@@ -140,7 +154,9 @@ def run_module(madre: ScriptedMadre, capfd: pytest.CaptureFixture[str]) -> Calla
         given: dict[str, Any] = {"url": madre.url, "token": "token-of-the-test", **options}
         arguments = {key: value for key, value in given.items() if value is not None}
         arguments.update(_ansible_check_mode=check, _ansible_diff=diff)
-        with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
+        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
+        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)  # ansible-core 2.18 has none
+        with pytest.raises(SystemExit) as ended:
             module.main()
         printed = capfd.readouterr()
         result: dict[str, Any] = json.loads(printed.out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -265,9 +266,12 @@ def test_a_refusal_can_be_judged(madre: Any, run_module: Run, check: bool) -> No
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "one of the following is required: service, window_id"),
+        ({}, "one of the following is required: service, services, window_id"),
         ({"service": "a", "window_id": "b", "state": "closed"}, "mutually exclusive"),
-        ({"window_id": "b"}, "state is open but all of the following are missing: service"),
+        ({"window_id": "b"}, "state is open but any of the following are missing: service, services"),
+        ({"services": ["a"], "state": "closed"}, "The option services is for state=open"),
+        ({"services": []}, "names no service, or one of them twice"),
+        ({"services": ["a", "a"]}, "names no service, or one of them twice"),
         ({"service": "a", "resources": {"gpu": 1}}, "gpu"),
     ],
 )
@@ -278,3 +282,75 @@ def test_wrong_options_are_refused_before_any_call(
     assert result["failed"] is True
     assert said in result["msg"]
     assert madre.requests == []
+
+
+@pytest.mark.parametrize("refusal", ["failed", "recorded"])
+def test_a_refusal_fails_or_is_recorded(madre: Any, run_module: Run, refusal: str) -> None:
+    madre.refuse(OPEN, 403, "service_not_allowed", "blocked is not on the allowlist.")
+    result = run_module(vx11_window, service="blocked", refusal=refusal)
+    assert result.get("failed", False) is (refusal == "failed")
+    assert result["problem"]["code"] == "service_not_allowed"
+    assert "blocked is not on the allowlist" in result["msg"]
+    assert result["request_ms"] > 0
+    if refusal == "recorded":
+        assert (result["changed"], result["window"]) == (False, None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": 502, "body": {"code": "open_failed", "detail": "web did not get ready."}},
+        {"status": 404, "body": b"no such page"},
+    ],
+)
+def test_what_is_no_refusal_fails_also_where_refusals_are_recorded(
+    madre: Any, run_module: Run, answer: dict[str, Any]
+) -> None:
+    madre.answer(OPEN, **answer)
+    assert run_module(vx11_window, service="web", refusal="recorded")["failed"] is True
+
+
+def test_nobody_there_is_no_refusal(run_module: Run, dead_url: str) -> None:
+    assert run_module(vx11_window, service="web", refusal="recorded", url=dead_url)["failed"] is True
+
+
+def answers_when_all_have_asked(madre: Any, window: Make, refused: str = "") -> None:
+    """madre opens two services, once both were asked for; `refused` is refused."""
+    both = threading.Barrier(2, timeout=10)
+
+    def answer(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        both.wait()
+        if body["service"] == refused:
+            return 403, {"code": "service_not_allowed", "detail": f"{refused} is not on the allowlist."}
+        return 200, window(service=body["service"], changed=True)
+
+    madre.answer_by(OPEN, answer)
+
+
+def test_services_are_opened_at_the_same_time_and_answered_in_order(
+    madre: Any, run_module: Run, window: Make, status: Make
+) -> None:
+    answers_when_all_have_asked(madre, window)
+    madre.answer(STATUS, status())
+    result = run_module(vx11_window, services=["y", "x"], ttl="40s", diff=True)
+    assert result["changed"] is True
+    assert [each["service"] for each in result["windows"]] == ["y", "x"]
+    assert "window" not in result
+    assert {name: each["state"] for name, each in result["diff"]["after"].items()} == {"x": "open", "y": "open"}
+    assert {name: each["state"] for name, each in result["diff"]["before"].items()} == {"x": "closed", "y": "closed"}
+    bodies = [request["body"] for request in madre.requests if request["path"] == OPEN]
+    assert sorted(body["service"] for body in bodies) == ["x", "y"]
+    assert {body["ttl"] for body in bodies} == {"40s"}
+
+
+@pytest.mark.parametrize("refusal", ["failed", "recorded"])
+def test_of_several_services_one_that_is_refused_does_not_hide_the_others(
+    madre: Any, run_module: Run, window: Make, refusal: str
+) -> None:
+    answers_when_all_have_asked(madre, window, refused="y")
+    result = run_module(vx11_window, services=["x", "y"], refusal=refusal)
+    assert result.get("failed", False) is (refusal == "failed")
+    assert result["changed"] is True
+    assert [each and each["service"] for each in result["windows"]] == ["x", None]
+    assert result["problem"]["code"] == "service_not_allowed"
+    assert "y is not on the allowlist" in result["msg"]
