@@ -22,6 +22,9 @@ from ansible.module_utils.urls import Request
 WINDOW_WAIT_S = 60.0
 SOLO_MADRE_WAIT_S = 30.0
 
+# For where no certificate can occur. The usual context takes 20 ms to load its authorities.
+NOBODY_TRUSTED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
 WINDOW_KEYS = ("window_id", "service", "state", "hold", "changed")
 
 Json = t.Dict[str, t.Any]
@@ -121,7 +124,7 @@ class MadreClient:
                 headers=headers,
                 timeout=timeout,
                 validate_certs=self._validate_certs,
-                context=_bare_context() if _is_plain(target) else None,
+                context=NOBODY_TRUSTED if _is_plain(target) else None,
                 use_proxy=not _is_loopback(target),
                 # An entry for the host in ~/.netrc would replace our Authorization header.
                 use_netrc=False,
@@ -186,11 +189,6 @@ def _is_loopback(url: str) -> bool:
 def _is_plain(url: str) -> bool:
     """Whether no certificate can occur on the way, not even a proxy's."""
     return urlsplit(url).scheme == "http" and _is_loopback(url)
-
-
-def _bare_context() -> ssl.SSLContext:
-    """A context that trusts nobody, for where none is needed. The usual one takes 20 ms to load its authorities."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _ms_since(started: float) -> float:

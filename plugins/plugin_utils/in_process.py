@@ -15,7 +15,6 @@ import json
 import os
 import typing as t
 from types import ModuleType
-from unittest import mock
 
 from ansible.module_utils import basic
 from ansible.module_utils.common import json as ansible_json
@@ -82,9 +81,13 @@ class InProcessAction(ActionBase):
 def run_main(module: ModuleType, arguments: Result, environment: t.Mapping[str, str]) -> str:
     """Run a module's main() with these arguments; what it printed, which is its result as JSON."""
     printed = io.StringIO()
+    # Where a module that was shipped finds its arguments, in the form in which they are shipped.
+    told: Result = {"_ANSIBLE_ARGS": json.dumps({"ANSIBLE_MODULE_ARGS": arguments}, **ENCODING).encode()}
+    if PROFILES:
+        told["_ANSIBLE_PROFILE"] = PROFILES[0]
     with contextlib.ExitStack() as around:
-        around.enter_context(_told(arguments))
-        around.enter_context(mock.patch.dict(os.environ, {name: str(value) for name, value in environment.items()}))
+        around.enter_context(_changed(vars(basic), told))
+        around.enter_context(_changed(os.environ, {name: str(value) for name, value in environment.items()}))
         around.enter_context(contextlib.redirect_stdout(printed))
         around.enter_context(contextlib.suppress(SystemExit))
         module.main()
@@ -92,11 +95,13 @@ def run_main(module: ModuleType, arguments: Result, environment: t.Mapping[str, 
 
 
 @contextlib.contextmanager
-def _told(arguments: Result) -> t.Iterator[None]:
-    """Where a module that was shipped finds its arguments, in the form in which they are shipped."""
-    encoded = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}, **ENCODING).encode()
-    changes: Result = {"_ANSIBLE_ARGS": encoded}
-    if PROFILES:
-        changes["_ANSIBLE_PROFILE"] = PROFILES[0]
-    with mock.patch.multiple(basic, **changes):
+def _changed(names: t.MutableMapping[str, t.Any], changes: t.Mapping[str, t.Any]) -> t.Iterator[None]:
+    """These names have other values for as long as the block lasts."""
+    before = {name: names[name] for name in changes if name in names}
+    names.update(changes)
+    try:
         yield
+    finally:
+        for name in changes:
+            del names[name]
+        names.update(before)

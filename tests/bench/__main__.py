@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import idle, opening, overshoot, report, sampling, throughput
+from tests.bench import calls, idle, opening, overshoot, report, sampling, throughput
 from tests.bench.cells import BenchError
 from tests.bench.figures import Row
 from vx11.engines.docker import connect
@@ -22,6 +22,7 @@ MEASUREMENTS: dict[str, Callable[..., list[Row]]] = {
     "throughput": throughput.measure,
     "idle": idle.measure,
     "sampling": sampling.measure,
+    "calls": calls.measure,
 }
 ENGINES: tuple[EngineName, ...] = ("process", "docker")
 

@@ -24,7 +24,7 @@ REAL = {"ansible_python_interpreter": sys.executable}
 SHIPPED = {"async": 60, "poll": 1, "vars": REAL}
 # What async itself adds to a result, and what differs from call to call.
 ASYNC = {"ansible_job_id", "finished", "started", "results_file", "stdout", "stdout_lines", "stderr", "stderr_lines"}
-VARYING = ASYNC | {"request_ms"}
+VARYING = ASYNC | {"request_ms", "exception"}  # a traceback names the copy that was shipped
 
 Play = Callable[..., "Played"]
 
