@@ -134,6 +134,7 @@ options:
 seealso:
   - module: vx11.power.vx11_window_info
   - module: vx11.power.vx11_solo_madre
+  - module: vx11.power.vx11_fault
 """
 
 EXAMPLES = r"""

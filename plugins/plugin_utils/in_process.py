@@ -103,5 +103,5 @@ def _changed(names: t.MutableMapping[str, t.Any], changes: t.Mapping[str, t.Any]
         yield
     finally:
         for name in changes:
-            del names[name]
+            names.pop(name, None)
         names.update(before)

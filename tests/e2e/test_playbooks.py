@@ -1,5 +1,6 @@
 """`ansible-playbook` by hand against a running madre."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,12 +15,23 @@ from vx11.conductor.cell import Cell
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LIFE = Path(__file__).parent / "playbooks" / "life_of_a_window.yml"
+CALLS = Path(__file__).parent / "playbooks" / "calls_of_a_case.yml"
+# A suite that works until its window is gone, and then says that it failed.
+UPLOAD = """
+def test_upload(window, mid_operation, step):
+    web = window("web")
+    assert web.http.get("/health").status_code == 200
+    mid_operation()
+    with step("upload"):
+        while web.http.get("/health").status_code == 200:
+            pass
+"""
 Playbook = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
 def ansible_playbook(tmp_path: Path) -> Playbook:
-    """`ansible_playbook(file, url, token, *arguments)` with the inventory of this machine."""
+    """`ansible_playbook(file, url, token, *arguments)` with the inventory of this machine; names are its environment's."""
     found = collection.find(CHECKOUT / "matrices" / "e2e")
     environment = os.environ | {
         "ANSIBLE_COLLECTIONS_PATH": str(found.search_path(tmp_path / "collections")),
@@ -28,14 +40,14 @@ def ansible_playbook(tmp_path: Path) -> Playbook:
         "ANSIBLE_NOCOLOR": "1",
     }
 
-    def run(playbook: Path, url: str, token: str, *more: str) -> "subprocess.CompletedProcess[str]":
+    def run(playbook: Path, url: str, token: str, *more: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         return subprocess.run(
             [program, "-i", str(CHECKOUT / "inventories" / "local"), str(playbook), *more],
             capture_output=True,
             text=True,
             timeout=120,
-            env=environment | {"VX11_URL": url, "VX11_TOKEN": token},
+            env=environment | {"VX11_URL": url, "VX11_TOKEN": token} | variables,
             check=False,
         )
 
@@ -54,6 +66,32 @@ def test_a_window_lives_and_every_call_tells_the_truth(ansible_playbook: Playboo
     limits = '{"limits": {"pids": 50}}' if "limits.pids" in two.engine.capabilities else '{"limits": {}}'
     done = ansible_playbook(LIFE, two.url, two.token, "-e", limits)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+
+
+def test_calls_of_a_case(
+    ansible_playbook: Playbook,
+    make_bundle: Callable[..., Path],
+    start_cell: Callable[..., Cell],
+    web: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    """Windows that open together, here and shipped; a refusal; a suite that is interrupted; all of it written down."""
+    cell = start_cell(make_bundle({"web": web, "other": web, "blocked": web}, ["web", "other"]), "process")
+    suite, case = tmp_path / "upload.py", tmp_path / "case"
+    suite.write_text(UPLOAD, encoding="utf-8")
+    case.mkdir()
+    done = ansible_playbook(CALLS, cell.url, cell.token, "-e", f"suite={suite}", VX11_CASE_DIR=str(case))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    steps = [json.loads(line) for line in (case / "steps.jsonl").read_text(encoding="utf-8").splitlines()]
+    windows = {window["service"]: window["window_id"] for window in steps[0]["result"]["windows"]}
+    assert set(windows) == {"web", "other"}
+    interrupted = next(step["result"] for step in steps if step["module"] == "vx11_suite")
+    assert interrupted["interruption"]["window"]["window_id"] == windows["web"]
+    assert interrupted["interruption"]["window"]["reason"] == "requested"
+    requests = (case / "suites" / "upload" / "requests.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(requests[0])["status"] == 200
+    assert json.loads(requests[-1])["status"] is None
+    assert cell.token not in (case / "steps.jsonl").read_text(encoding="utf-8")
 
 
 def test_the_public_playbook_returns_a_host_to_solo_madre(ansible_playbook: Playbook, two: Cell) -> None:

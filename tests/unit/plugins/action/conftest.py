@@ -29,6 +29,7 @@ def run_action() -> RunAction:
         templar = Templar(DataLoader(), variables=variables or {})
         connection = mock.Mock(_shell=mock.Mock(tmpdir=None))
         action = plugin.ActionModule(task, connection, mock.Mock(), DataLoader(), templar, mock.Mock())
+        action._load_name = task.action  # as Ansible's loader does
         result: dict[str, Any] = action.run(task_vars=variables or {})
         return result
 
