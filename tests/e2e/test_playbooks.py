@@ -31,7 +31,7 @@ Playbook = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def ansible_playbook(tmp_path: Path) -> Playbook:
-    """`ansible_playbook(file, url, token, *arguments)` with the inventory of this machine; names are its environment's."""
+    """`ansible_playbook(file, url, token, *arguments)` here; names are of its environment."""
     found = collection.find(CHECKOUT / "matrices" / "e2e")
     environment = os.environ | {
         "ANSIBLE_COLLECTIONS_PATH": str(found.search_path(tmp_path / "collections")),

@@ -81,7 +81,7 @@ def test_what_cannot_be_written_down_fails_the_task(
     task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VX11_CASE_DIR", str(tmp_path / "nothing"))
-    with pytest.raises(AnsibleActionFail, match="cannot be written to .*/nothing/steps.jsonl: No such file"):
+    with pytest.raises(AnsibleActionFail, match=r"cannot be written to .*/nothing/steps.jsonl: No such file"):
         recorded(task(), work)
 
 
