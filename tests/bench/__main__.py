@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import calls, idle, opening, overshoot, report, sampling, throughput
+from tests.bench import calls, conducting, idle, opening, overshoot, report, sampling, soak, throughput
 from tests.bench.cells import BenchError
 from tests.bench.figures import Row
 from vx11.engines.docker import connect
@@ -22,20 +22,28 @@ MEASUREMENTS: dict[str, Callable[..., list[Row]]] = {
     "throughput": throughput.measure,
     "idle": idle.measure,
     "sampling": sampling.measure,
+    "conducting": conducting.measure,
     "calls": calls.measure,
 }
+# Long ones, only when they are asked for.
+LONG: dict[str, Callable[..., list[Row]]] = {"soak": soak.measure}
 ENGINES: tuple[EngineName, ...] = ("process", "docker")
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Entry point. Ends with 0 whatever the figures are, with 1 when something could not be measured."""
     parser = argparse.ArgumentParser(prog="nox -s bench --", description="Measures madre and the watchdog.")
-    parser.add_argument("what", nargs="*", metavar="MEASUREMENT", help=f"of {', '.join(MEASUREMENTS)}; default: all")
+    parser.add_argument(
+        "what",
+        nargs="*",
+        metavar="MEASUREMENT",
+        help=f"of {', '.join(MEASUREMENTS)}; default: all of these; or {', '.join(LONG)}",
+    )
     parser.add_argument("--engine", action="append", choices=ENGINES, help="default: each that is there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here too")
     parser.add_argument("--quick", action="store_true", help="few samples: tries the benchmark rather than the machine")
     options = parser.parse_args(words)
-    if unknown := sorted(set(options.what) - set(MEASUREMENTS)):
+    if unknown := sorted(set(options.what) - set(MEASUREMENTS) - set(LONG)):
         parser.error(f"there is no measurement {', '.join(unknown)}")
     console = Console(width=None if sys.stdout.isatty() else report.WIDTH)
     facts = report.machine()
@@ -58,7 +66,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _measured(name: str, engine: EngineName, *, quick: bool) -> list[Row]:
     """The rows of one measurement; one that says why when it failed, since the others are worth having."""
     try:
-        return MEASUREMENTS[name](engine, quick=quick)
+        return (MEASUREMENTS | LONG)[name](engine, quick=quick)
     except (BenchError, Vx11Error) as error:
         return [Row(f"{name}, {engine}", "", None, note=f"failed: {error}", failed=True)]
 

@@ -305,13 +305,17 @@ class DockerEngine:
 
     def health(self, running: Running) -> Health:
         """As the kernel says while its first process lives on this host, and as the daemon says otherwise."""
-        if running.pid and procfs.is_alive(running.pid, running.start_time):
+        if self.surely_runs(running):
             return Health(alive=True)
         found = self._inspect(running)
         if found is None:
             return Health(alive=False)
         alive = _is_alive(found["State"])
         return Health(alive=alive, exit_code=None if alive else found["State"]["ExitCode"])
+
+    def surely_runs(self, running: Running) -> bool:
+        """As the kernel says where its first process is on this host."""
+        return bool(running.pid) and procfs.is_alive(running.pid, running.start_time)
 
     def ask(self, running: Running, signal: str) -> bool:
         """Signals the first process where it is on this host; the daemon sees by itself that a container has ended."""

@@ -149,6 +149,9 @@ class Engine(Protocol):
     def health(self, running: Running) -> Health:
         """Whether it runs."""
 
+    def surely_runs(self, running: Running) -> bool:
+        """Whether it is known at a glance, without a daemon, that it runs."""
+
     def ask(self, running: Running, signal: str) -> bool:
         """Sends the stop signal at once, without the daemon; False where that cannot be done, and `stop` has to."""
 

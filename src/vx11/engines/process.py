@@ -196,6 +196,10 @@ class ProcessEngine:
         child = self._children.get(running.pid)
         return Health(alive=False, exit_code=_exit_code(child) if child else None)
 
+    def surely_runs(self, running: Running) -> bool:
+        """As the kernel says."""
+        return procfs.is_alive(running.pid, running.start_time)
+
     def ask(self, running: Running, signal: str) -> bool:
         """Signals the first process."""
         return procfs.send(running.pid, running.start_time, procfs.signal_number(signal))

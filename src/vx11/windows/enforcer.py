@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import TypeVar
 
 from vx11.clock import Clock, Instant
-from vx11.engines import procfs
 from vx11.engines.port import Engine, EngineError, Found
 from vx11.windows.books import Books
 from vx11.windows.closing import Closing, Expiring
@@ -132,8 +131,9 @@ class Enforcer:
         if window.state is not State.OPEN or window.running is None or slot.expiring is not None:
             return False
         late = window.due().seconds_until(now) >= WATCHDOG_AFTER
-        lives = procfs.is_alive(window.running.pid, window.running.start_time)
-        return lives and not late and not self._dependencies.dependents(window.service)
+        return (
+            self._engine.surely_runs(window.running) and not late and not self._dependencies.dependents(window.service)
+        )
 
     def _warn(self, slot: Slot, now: Instant) -> float:
         """Tells once that an end is near, each time that it has moved; answers the seconds until it has to."""

@@ -74,6 +74,7 @@ class FakeEngine:
         on: method → what happens at it, before the engine does its own part; may raise, wait or change things.
         applies: what becomes of limits that are asked for.
         graces: seconds that each stop allowed.
+        glances: whether it knows at a glance that something runs.
         asked: services that had their stop signal before they were stopped.
         looks: how often it was asked for all that runs.
         talks: whether a program says `ready` as soon as it starts.
@@ -94,6 +95,7 @@ class FakeEngine:
         self.looks = 0
         self.graces: list[float] = []
         self.asked: set[str] = set()
+        self.glances = False
         self.programs: dict[int, Program] = {}
         self._lock = threading.Lock()
 
@@ -141,6 +143,9 @@ class FakeEngine:
         program = self.program(running)
         self._at("health", program)
         return Health(program.alive, program.exit_code)
+
+    def surely_runs(self, running: Running) -> bool:
+        return self.glances and self.program(running).alive
 
     def ask(self, running: Running, signal: str) -> bool:
         self._at("ask", self.program(running))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vx11.statefiles import WATCHDOG_LOCK, held_lock
-from vx11.windows import enforcer, solo_madre
+from vx11.windows import solo_madre
 from vx11.windows.store import StateStore
 from vx11.windows.window import Reason, State
 
@@ -41,9 +41,9 @@ def test_a_window_closes_at_its_deadline_and_not_before(room: Room, eventually: 
 
 
 def test_those_due_at_one_moment_all_begin_to_close_before_the_first_is_stopped(
-    room: Room, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+    room: Room, eventually: Eventually
 ) -> None:
-    monkeypatch.setattr(enforcer.procfs, "is_alive", lambda pid, started: True)  # programs in memory have no process
+    room.engine.glances = True
     room.open("web", ttl=60.0)
     room.open("db", ttl=60.01)
     with room.windows._registry.deadlines:
@@ -58,10 +58,8 @@ def test_those_due_at_one_moment_all_begin_to_close_before_the_first_is_stopped(
     assert room.engine.asked == {"web", "db"}  # their stops have not sent a second signal
 
 
-def test_nobody_waits_long_for_others_to_begin(
-    room: Room, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
-) -> None:
-    monkeypatch.setattr(enforcer.procfs, "is_alive", lambda pid, started: True)
+def test_nobody_waits_long_for_others_to_begin(room: Room, eventually: Eventually) -> None:
+    room.engine.glances = True
     room.open("web", ttl=60.0)
     room.open("db", ttl=60.115)
     with room.windows._registry.deadlines:
