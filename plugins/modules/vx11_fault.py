@@ -107,7 +107,7 @@ window:
       elements: str
     proof:
       description: What madre tried to show that the fault bites, or is gone, and what came of it; not in check mode.
-      type: raw
+      type: dict
   sample:
     service: logging-service
     state: open

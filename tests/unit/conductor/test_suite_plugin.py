@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from vx11.conductor.matrix import BASE_ASSERTS
+from vx11.conductor import measures
 from vx11.conductor.names import MEASURED
 
 FIXTURES = "window, madre, observe, metric, step, evidence, mid_operation, profile, time_scale"
@@ -172,8 +172,8 @@ def test_by_hand_a_suite_writes_nothing(run_suite: RunSuite, tmp_path: Path) -> 
     assert written(tmp_path) == []
 
 
-def test_the_conductor_measures_what_every_case_is_judged_on() -> None:
-    assert set(BASE_ASSERTS) <= MEASURED
+def test_what_is_refused_is_exactly_what_the_conductor_measures() -> None:
+    assert set(measures.RECORDED) | set(measures.AFTER) == MEASURED
 
 
 def test_each_request_to_a_window_is_timed(run_suite: RunSuite, tmp_path: Path, url: str) -> None:

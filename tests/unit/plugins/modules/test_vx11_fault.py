@@ -14,7 +14,7 @@ Make = Callable[..., dict[str, Any]]
 FAULT = "/api/v1/windows/fault"
 STATUS = "/api/v1/windows/status"
 PARTITION = "network_partition"
-PROOF = {"tried": "127.0.0.1:40001", "answered": False}
+PROOF = {"http://127.0.0.1:40001": "no answer within 1 s"}
 
 
 @pytest.mark.parametrize(("state", "active"), [("present", True), ("absent", False)])
