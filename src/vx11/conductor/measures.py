@@ -351,7 +351,7 @@ def parallelization_efficiency(seen: Seen) -> Value:
     shares = []
     for call in seen.of("vx11_window"):
         windows = call.result.get("windows") or []
-        times = [window["startup_ms"] for window in windows if window.get("startup_ms")]
+        times = [window["startup_ms"] for window in windows if window and window.get("startup_ms")]
         if len(times) > 1 and call.took_ms > 0:
             shares.append(100 * sum(times) / call.took_ms / len(times))
     return min(shares) if shares else None

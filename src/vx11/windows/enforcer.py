@@ -131,9 +131,8 @@ class Enforcer:
         if window.state is not State.OPEN or window.running is None or slot.expiring is not None:
             return False
         late = window.due().seconds_until(now) >= WATCHDOG_AFTER
-        return (
-            self._engine.surely_runs(window.running) and not late and not self._dependencies.dependents(window.service)
-        )
+        needed = self._dependencies.dependents(window.service)
+        return self._engine.surely_runs(window.running) and not late and not needed
 
     def _warn(self, slot: Slot, now: Instant) -> float:
         """Tells once that an end is near, each time that it has moved; answers the seconds until it has to."""

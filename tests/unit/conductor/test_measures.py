@@ -255,6 +255,7 @@ CASES: list[tuple[str, Seen, Any]] = [
         pytest.approx(100.0),
     ),
     ("parallelization_efficiency", Seen(calls=[call("window", result={"window": window()})]), None),
+    ("parallelization_efficiency", Seen(calls=[call("window", result={"windows": [window(), None]})]), None),
     ("system_returns_to_solo_madre", Seen(cleaned=DONE), True),
     ("system_returns_to_solo_madre", Seen(cleaned=replace(DONE, solo_madre=False)), False),
     ("tentaculo_link_available", Seen(cleaned=DONE), True),
