@@ -29,6 +29,7 @@ class Ran:
     @property
     def result(self) -> dict[str, Any]:
         """What it printed with --json."""
+        assert self.output, self.errors
         found: dict[str, Any] = json.loads(self.output)
         return found
 

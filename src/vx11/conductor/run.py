@@ -4,7 +4,6 @@ Cases wait more than they work, so they run side by side, each in a cell that ha
 """
 
 import contextlib
-import math
 import os
 import secrets
 import shutil
@@ -37,8 +36,9 @@ from vx11.evidence.layout import RunFolder
 from vx11.statefiles import write_json
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# What a case takes beyond its waits, as far as cells are planned by it, in seconds.
-USUAL_WORK = 8.0
+# What cells are planned by, in seconds: what a case takes beyond its waits, how long it keeps a core busy, and what the
+# start of a cell does.
+CASE_WORK, CASE_BUSY, CELL_BUSY = 6.0, 3.0, 1.5
 CELL_MEMORY = 256 * 1024 * 1024
 MAX_CELLS = 16
 
@@ -135,15 +135,22 @@ def run(options: Options, progress: Progress) -> RunResult:
 
 
 def cells_for(cases: Sequence[Case], scale: float = 1.0, memory: int | None = None) -> int:
-    """How many cells are worth it: with one more, the longest case alone would not end sooner than the rest.
+    """The fewest cells that make the run about as short as it can be.
+
+    More of them let more cases wait at the same time, until the longest case alone, or the work of all, takes longer.
 
     Args:
         memory: bytes that may be used; by default half of what this machine has available.
     """
-    times = [case.waits() * scale + USUAL_WORK for case in cases if not case.exclusive]
+    times = [case.waits() * scale + CASE_WORK for case in cases if not case.exclusive] or [0.0]
     room = (psutil.virtual_memory().available // 2 if memory is None else memory) // CELL_MEMORY
-    wanted = math.ceil(sum(times) / max(times)) if times else 1
-    return max(1, min(wanted, room, len(cases), MAX_CELLS))
+    cores = os.cpu_count() or 1
+
+    def estimate(cells: int) -> float:
+        busy = (len(times) * CASE_BUSY + cells * CELL_BUSY) / cores
+        return max(*times, sum(times) / cells, busy) + cells * CELL_BUSY / cores
+
+    return min(range(1, max(1, min(room, len(times), MAX_CELLS)) + 1), key=estimate)
 
 
 class _Cancelled(Vx11Error):
