@@ -113,6 +113,9 @@ def serve(
     ] = None,
     profiles: Annotated[Path | None, typer.Option(help="File with throttle profiles.")] = None,
     profile: Annotated[str | None, typer.Option(help="Throttle profile of windows [default: low_power].")] = None,
+    faults: Annotated[
+        bool | None, typer.Option("--faults", help="Let tokens with fault:write break windows on purpose.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Runs madre: answers the power API and closes windows on time."""
@@ -133,6 +136,7 @@ def serve(
         "rate_limit": rate_limit,
         "profiles": profiles,
         "profile": profile,
+        "faults": faults,
     }
     chosen = settings.load(config, {name: value for name, value in flags.items() if value is not None})
 

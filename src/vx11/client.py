@@ -149,6 +149,10 @@ class Madre:
                 _body(source.response)
             yield source
 
+    def fault(self, window: str, kind: str, *, active: bool) -> dict[str, Any]:
+        """Injects `network_partition`, `pause` or `kill` into a window, or takes it back; see `named`."""
+        return self.post("/api/v1/windows/fault", **named(window), kind=kind, active=active)
+
     def solo_madre(self, *, dry_run: bool = False, foreign: str | None = None) -> dict[str, Any]:
         """Returns the cell to SOLO_MADRE; `foreign` is `report` or `stop`, None for what madre is configured to do."""
         return self.post("/api/v1/system/solo_madre", dry_run=dry_run, foreign=foreign)

@@ -19,7 +19,7 @@ from vx11.catalogue import compose
 from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
 from vx11.clock import Clock
-from vx11.engines import cgroups, procfs, select
+from vx11.engines import cgroups, netns, private, procfs, select
 from vx11.engines.port import Engine, EngineError, Running, Stamp
 from vx11.engines.select import EngineName
 
@@ -120,9 +120,10 @@ class Bench:
         return self.engine.health(started.running).exit_code
 
     def pids(self, started: Started) -> list[int]:
-        """The processes of it that live, as the host numbers them."""
+        """The processes of it that live, as the host numbers them; its relay is none of them."""
         if not started.running.container:
-            return procfs.marked("VX11_WINDOW", started.stamp.window_id)
+            marked = procfs.marked("VX11_WINDOW", started.stamp.window_id)
+            return [pid for pid in marked if private.RELAY not in procfs.environment(pid)]
         try:
             state = self.inspect(started)["State"]
         except docker.errors.NotFound:
@@ -225,8 +226,9 @@ def process_bench(bench_of: Callable[[EngineName], Bench]) -> Bench:
 
 @pytest.fixture
 def rootless_bench(open_bench: Callable[[EngineName], Bench], monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """The process engine as a user without control groups has it."""
+    """The process engine as an ordinary user without control groups has it."""
     monkeypatch.setattr(cgroups, "detect", lambda: None)
+    monkeypatch.setattr(netns, "available", lambda: False)
     bench = open_bench("process")
     yield bench
     bench.clear()

@@ -77,7 +77,7 @@ def test_a_limit_that_is_not_in_force_is_not_reported(bench: Any) -> None:
 
 
 def test_without_control_groups_none_is_claimed(rootless_bench: Any) -> None:
-    assert rootless_bench.engine.capabilities == {"usage.cpu", "usage.memory"}
+    assert rootless_bench.engine.capabilities == {"usage.cpu", "usage.memory", "pause"}
     started = rootless_bench.run(WAITS, ALL)
     assert rootless_bench.engine.limits(started.running) == Limits()
 

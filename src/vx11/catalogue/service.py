@@ -243,9 +243,13 @@ class Ready(Model):
 
 
 class Process(Model):
-    """How the service runs as a local process, for the process engine."""
+    """How the service runs as a local process, for the process engine.
+
+    `network` is `private` where the engine can have it, or `host` for a service that needs the network of the host.
+    """
 
     command: Words = Field(min_length=1)
+    network: Literal["private", "host"] = "private"
 
 
 class Vx11(Model):

@@ -25,7 +25,7 @@ from vx11.statefiles import write_json
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
 TOKEN_TTL = 6 * 3600.0
-SCOPES = ("power:read", "power:write", "system:write", "metrics:read")
+SCOPES = ("power:read", "power:write", "system:write", "metrics:read", "fault:write")
 
 
 class Cell:
@@ -126,7 +126,7 @@ class Cell:
             "profile": self._profile,
             "config": self._config(),
         }
-        return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+        return ["--faults", *(word for name, value in flags.items() for word in (f"--{name}", str(value)))]
 
     def _config(self) -> Path:
         """What has no flag."""

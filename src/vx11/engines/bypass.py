@@ -4,6 +4,7 @@ A container's processes are found by the control group that is named after it, s
 is missed whose first process is dead (`pid: host`). Standard library only: the watchdog uses it too.
 """
 
+import contextlib
 import re
 
 from vx11.engines import cgroups, procfs
@@ -42,13 +43,24 @@ def end(container: str, pid: int, started: int, *, number: int, grace: float, ti
         raise BypassError(f"the processes of container {container[:12]} are not known on this machine")
     first, began = (pid, started) if pid else _oldest(living)
     try:
+        _thawed(container)
         if grace and first in living and procfs.send(first, began, number):
             procfs.wait_gone(first, began, grace)
-        ended = procfs.end_all(lambda: members(container), timeout)
+        ended = procfs.end_all(lambda: _thawed(container), timeout)
     except PermissionError as error:
         raise BypassError(f"the processes of container {container[:12]} may not be ended by this user") from error
     if not ended:
         raise BypassError(f"processes of container {container[:12]} are still there {timeout:g} s after SIGKILL")
+
+
+def _thawed(container: str) -> list[int]:
+    """The living processes of a container, none of which is kept from handling a signal."""
+    living = members(container)
+    group = cgroups.of_container(container, living[0]) if living else None
+    if group:
+        with contextlib.suppress(cgroups.CgroupError):  # it shows, since what is frozen does not end
+            group.thaw()
+    return living
 
 
 def _oldest(living: list[int]) -> tuple[int, int]:

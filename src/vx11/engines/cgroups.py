@@ -7,6 +7,7 @@ version. Sources: Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of the k
 import contextlib
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ PARENT = "vx11"
 _ATTEMPTS = 20
 _PERIOD_US = 100_000
 _UNLIMITED_V1 = 1 << 60
-_WANTED_V1 = ("cpu", "cpuacct", "memory", "pids", "blkio")
+_WANTED_V1 = ("cpu", "cpuacct", "memory", "pids", "blkio", "freezer")
+_FREEZE_TIMEOUT, _FREEZE_LOOK = 2.0, 0.001
 _WANTED_V2 = ("cpu", "memory", "io", "pids")
 
 
@@ -160,6 +162,57 @@ class Group:
             "io_read_bytes": totals.get("rbytes", 0) if has_io else None,
             "io_write_bytes": totals.get("wbytes", 0) if has_io else None,
         }
+
+    def can_freeze(self) -> bool:
+        """Whether what is in the group can be paused as a whole."""
+        return self._freezer() is not None
+
+    def _freezer(self) -> Path | None:
+        """The file that freezes: the kernel has had it in version 2 since 5.2."""
+        if self.version == 1:
+            return self.folders["freezer"] / "freezer.state" if "freezer" in self.folders else None
+        file = next(iter(self.folders.values())) / "cgroup.freeze"
+        return file if file.exists() else None
+
+    def freeze(self) -> None:
+        """Has nothing in the group run until `thaw`; waits until nothing does.
+
+        Raises:
+            CgroupError: the kernel refused, or did not get it done.
+        """
+        limit = time.monotonic() + _FREEZE_TIMEOUT
+        self._set_frozen("FROZEN", "1")
+        while not self.is_frozen():
+            if time.monotonic() > limit:
+                self.thaw()
+                raise CgroupError(f"what is in {self._freezer()} was not frozen within {_FREEZE_TIMEOUT:g} s")
+            time.sleep(_FREEZE_LOOK)
+            self._set_frozen("FROZEN", "1")  # version 1 may need it again, for what was just being started
+
+    def thaw(self) -> None:
+        """Has it run again; one that is not frozen, or not there, stays as it is.
+
+        Raises:
+            CgroupError: the kernel refused.
+        """
+        file = self._freezer()
+        if file and _read(file).strip() not in ("", "THAWED", "0"):
+            self._set_frozen("THAWED", "0")
+
+    def _set_frozen(self, v1: str, v2: str) -> None:
+        file = self._freezer()
+        if file is None:
+            raise CgroupError("there is no freezer among the control groups here")
+        _write(file, v1 if self.version == 1 else v2)
+
+    def is_frozen(self) -> bool:
+        """Whether nothing in the group can run, as the kernel says."""
+        file = self._freezer()
+        if file is None:
+            return False
+        if self.version == 1:
+            return _read(file).strip() == "FROZEN"
+        return "frozen 1" in _read(file.with_name("cgroup.events")).splitlines()
 
     def remove(self) -> None:
         """Removes the group, which has to be empty.

@@ -27,7 +27,7 @@ from docker.utils import parse_repository_tag
 
 from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
-from vx11.engines import bypass, cgroups, procfs
+from vx11.engines import bypass, cgroups, netns, procfs
 from vx11.engines.port import EngineError, Foreign, Found, Health, Running, Stamp, Usage, url_variable
 from vx11.statefiles import LOGS
 
@@ -116,11 +116,11 @@ class DockerEngine:
         self.capabilities = frozenset(self._capabilities())
 
     def _capabilities(self) -> set[str]:
-        claims = {"limits.cpu", "limits.memory", "limits.pids"}
+        claims = {"limits.cpu", "limits.memory", "limits.pids", "pause"}
         if self._is_local:
             claims |= {"usage.cpu", "usage.memory", "usage.io"}
-            if os.geteuid() == 0:  # others may not look at the namespaces of containers
-                claims.add("usage.network")
+            if os.geteuid() == 0:  # others may not look at the namespaces of containers, nor enter them
+                claims |= {"usage.network", "partition"}
         if self._data_device():
             claims.add("limits.iops")
         return claims
@@ -318,7 +318,13 @@ class DockerEngine:
         return bool(running.pid) and procfs.is_alive(running.pid, running.start_time)
 
     def ask(self, running: Running, signal: str) -> bool:
-        """Signals the first process where it is on this host; the daemon sees by itself that a container has ended."""
+        """Signals the first process where it is on this host; the daemon sees by itself that a container has ended.
+
+        What is paused has to be resumed by the daemon first.
+        """
+        place = self._places.get(running.container)
+        if place and place.group.is_frozen():
+            return False
         try:
             return procfs.send(running.pid, running.start_time, procfs.signal_number(signal))
         except PermissionError:
@@ -361,10 +367,14 @@ class DockerEngine:
             self._pass_by(running, error, signal.SIGKILL, 0)
 
     def _lives(self, running: Running) -> bool:
+        """Whether it has to be ended; what is paused is resumed for that, since it handles no signal."""
         try:
-            return _is_alive(self._reads.inspect_container(running.container)["State"])
+            state = self._reads.inspect_container(running.container)["State"]
         except docker.errors.NotFound:
             return False
+        if state["Paused"]:
+            self._client.api.unpause(running.container)
+        return _is_alive(state)
 
     def _expect_ended(self, running: Running) -> None:
         if self._lives(running):
@@ -386,6 +396,59 @@ class DockerEngine:
             bypass.end(running.container, pid, started, number=number, grace=grace, timeout=KILL_TIMEOUT)
         except bypass.BypassError as unknown:
             raise EngineError(f"{what}; {unknown}") from error
+
+    def pause(self, running: Running) -> None:
+        """By the daemon, which freezes its control group."""
+        with _as_engine_error(f"container {running.container[:12]} was not paused"):
+            if not self._reads.inspect_container(running.container)["State"]["Paused"]:
+                self._client.api.pause(running.container)
+
+    def resume(self, running: Running) -> None:
+        """By the daemon."""
+        with _as_engine_error(f"container {running.container[:12]} was not resumed"):
+            if self._reads.inspect_container(running.container)["State"]["Paused"]:
+                self._client.api.unpause(running.container)
+
+    def is_paused(self, running: Running) -> bool:
+        """As its control group says, or the daemon where that is on another machine."""
+        place = self._place(running)
+        if place and place.group.can_freeze():
+            return place.group.is_frozen()
+        found = self._inspect(running)
+        return bool(found and found["State"]["Paused"])
+
+    def partition(self, running: Running) -> None:
+        """Its interfaces carry nothing any more.
+
+        They are set down inside: `network disconnect` would lose the published port, the address and the alias.
+        """
+        place = self._networked(running)
+        with _as_engine_error(f"container {running.container[:12]} was not cut off"):
+            netns.inside(place.pid, lambda: _set_links(up=False))
+
+    def heal(self, running: Running) -> None:
+        """The interfaces carry traffic again; the way out, which the kernel forgot meanwhile, is the daemon's."""
+        place, networks = self._networked(running), self._networks(running)
+        gateway = next((network["Gateway"] for network in networks if network["Gateway"]), "")
+        with _as_engine_error(f"the network of container {running.container[:12]} did not come back; close its window"):
+            netns.inside(place.pid, lambda: _set_links(up=True, gateway=gateway))
+
+    def reachable(self, running: Running) -> Mapping[str, bool]:
+        """Its ports at its own address, which this host has a way to."""
+        self._networked(running)
+        addresses = [network["IPAddress"] for network in self._networks(running) if network["IPAddress"]]
+        ports = tuple(running.ports) or (netns.DISCARD,)
+        return {f"{host}:{port}": bool(netns.reply(host, port)) for host in addresses for port in ports}
+
+    def _networked(self, running: Running) -> _Place:
+        place = self._place(running)
+        if place is None or not place.network or not procfs.is_alive(place.pid, place.started):
+            raise EngineError(f"container {running.container[:12]} has no network of its own on this machine")
+        return place
+
+    def _networks(self, running: Running) -> list[Mapping[str, Any]]:
+        found = self._inspect(running)
+        return list(found["NetworkSettings"]["Networks"].values()) if found else []
 
     def remove(self, running: Running, window_id: str) -> None:
         """Removes the container with its anonymous volumes, and keeps the end of its log."""
@@ -570,7 +633,16 @@ def _called(item: Mapping[str, Any]) -> str:
 
 
 def _is_alive(state: Mapping[str, Any]) -> bool:
-    return bool(state["Running"]) and not state["Dead"]
+    """Podman says of what is paused that it does not run."""
+    return bool(state["Running"] or state["Paused"]) and not state["Dead"]
+
+
+def _set_links(*, up: bool, gateway: str = "") -> None:
+    """Inside the network of a container."""
+    for name in netns.links():
+        netns.set_link(name, up=up)
+    if gateway and not netns.gateway():
+        netns.add_gateway(gateway)
 
 
 def _number(text: str) -> int:
@@ -601,5 +673,5 @@ def _reason(error: Exception) -> str:
 def _as_engine_error(what: str) -> Iterator[None]:
     try:
         yield
-    except _FAILURES as error:
+    except (*_FAILURES, OSError) as error:
         raise EngineError(f"{what}: {_reason(error)}") from error

@@ -3,7 +3,7 @@
 Every call has a time limit of its own. What an engine cannot do it does not list under `capabilities`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ CAPABILITIES = (
     "usage.io",
     "usage.network",
     "partition",
+    "pause",
 )
 
 
@@ -53,6 +54,7 @@ class Running:
             Zero where the engine runs on another machine.
         cgroup: name of its control group below the engine's own, empty without one.
         ports: port of the service → port on 127.0.0.1.
+        relay, relay_start: the process that connects its network with the host's, and its start; zero without one.
     """
 
     engine: str
@@ -62,6 +64,8 @@ class Running:
     start_time: int = 0
     cgroup: str = ""
     ports: dict[int, int] = field(default_factory=dict)
+    relay: int = 0
+    relay_start: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The form that state files hold."""
@@ -88,7 +92,7 @@ class Usage:
     Attributes:
         cpu_ns: processor time since the start, in nanoseconds.
         memory, memory_peak: bytes now, and at most since the start.
-        net_rx_bytes, net_tx_bytes: received and sent over the network interfaces of its own, loopback left out.
+        net_rx_bytes, net_tx_bytes: received and sent over a network of its own; what it says to itself is left out.
         source: where the figures were read.
     """
 
@@ -156,7 +160,7 @@ class Engine(Protocol):
         """Sends the stop signal at once, without the daemon; False where that cannot be done, and `stop` has to."""
 
     def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> None:
-        """Asks it to end, kills it after `grace` seconds; returns when nothing of it runs.
+        """Asks it to end, kills it after `grace` seconds; returns when nothing of it runs. What is paused is resumed.
 
         An engine that does not answer is passed by where its processes are on this machine.
 
@@ -169,6 +173,24 @@ class Engine(Protocol):
 
     def remove(self, running: Running, window_id: str) -> None:
         """Takes away what is left of something that ended."""
+
+    def pause(self, running: Running) -> None:
+        """Has nothing of it run until `resume`; what is paused already stays so."""
+
+    def resume(self, running: Running) -> None:
+        """Has it run again; what is not paused just goes on."""
+
+    def is_paused(self, running: Running) -> bool:
+        """Whether the kernel lets nothing of it run."""
+
+    def partition(self, running: Running) -> None:
+        """Cuts its network until `heal`: nobody reaches it, and it reaches nobody."""
+
+    def heal(self, running: Running) -> None:
+        """Has its network carry traffic again, at the same addresses; raises when it has to be closed instead."""
+
+    def reachable(self, running: Running) -> Mapping[str, bool]:
+        """Addresses of its own network, each with whether a connection is answered now, if only by a refusal."""
 
     def exec(self, running: Running, command: Sequence[str], timeout: float) -> int:
         """Runs a program beside the service, in its surroundings; returns its exit code."""

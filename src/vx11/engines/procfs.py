@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -154,6 +154,42 @@ def _open(pid: int) -> int | None:
         return os.pidfd_open(pid) if pid else None
     except _GONE:
         return None
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a stop signal keeps a process from running; one that has ended does not run either."""
+    fields = _stat(pid)
+    return fields is None or fields[0] in ("T", "t") or not _runs(fields)
+
+
+def halt_all(members: Callable[[], list[int]], timeout: float) -> bool:
+    """SIGSTOPs whatever `members` names, again and again, until all of it is stopped.
+
+    Args:
+        members: names living processes; asked anew each round, since they may fork.
+        timeout: seconds.
+
+    Returns:
+        True when all of it is.
+    """
+    limit = time.monotonic() + timeout
+    while running := [pid for pid in members() if not is_stopped(pid)]:
+        if time.monotonic() > limit:
+            return False
+        _signal_all(running, signal.SIGSTOP)
+    return True
+
+
+def continue_all(pids: Iterable[int]) -> None:
+    """SIGCONTs those of some processes that are stopped."""
+    _signal_all([pid for pid in pids if is_stopped(pid)], signal.SIGCONT)
+
+
+def _signal_all(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        started = start_time(pid)
+        if started is not None:
+            send(pid, started, number)
 
 
 def send(pid: int, started: int, number: int) -> bool:

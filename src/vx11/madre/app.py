@@ -1,6 +1,7 @@
 """The ASGI application of madre."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -27,6 +28,7 @@ def build(
     rate: Rate | None,
     registry: CollectorRegistry,
     stop_foreign: bool = False,
+    faults: bool = False,
 ) -> FastAPI:
     """Puts the application together.
 
@@ -36,6 +38,7 @@ def build(
         rate: requests a token; None for no limit.
         registry: where metrics are collected.
         stop_foreign: whether SOLO_MADRE stops what is foreign when a request does not say.
+        faults: whether faults may be injected.
     """
 
     app = FastAPI(
@@ -46,7 +49,8 @@ def build(
         swagger_ui_oauth2_redirect_url=None,
     )
     registry.register(WindowCollector(windows))
-    app.state.desk = routes.Desk(windows, lambda: generate_latest(registry), stop_foreign=stop_foreign)
+    export = partial(generate_latest, registry)
+    app.state.desk = routes.Desk(windows, export, stop_foreign=stop_foreign, faults=faults)
     app.include_router(routes.entry)
     app.include_router(routes.api)
     app.add_middleware(Guard, check=check, rate=rate, record=windows.record)

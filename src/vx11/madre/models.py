@@ -10,7 +10,7 @@ from vx11.clock import Instant, iso
 from vx11.units import Seconds, Size
 from vx11.windows.events import Kind
 from vx11.windows.usage import Sample
-from vx11.windows.window import Window, latest
+from vx11.windows.window import Fault, Window, latest
 
 # Larger numbers are not exact in JSON, so they cannot be recorded (RFC 8785).
 MOST = 2**53 - 1
@@ -108,6 +108,15 @@ class Extend(OneWindow):
     ttl: PositiveSeconds = Field(description="seconds from now that it has at least")
 
 
+class InjectFault(OneWindow):
+    """Injects a fault into an open window, or takes it back."""
+
+    model_config = _example({"service": "auth-service", "kind": "network_partition", "active": True})
+
+    kind: Fault
+    active: bool = Field(description="whether the window is to have it")
+
+
 class SoloMadre(Request):
     """Returns the cell to SOLO_MADRE."""
 
@@ -202,6 +211,7 @@ class WindowView(BaseModel):
     resources: dict[str, Any] = {}
     not_enforced: list[str] = []
     endpoints: list[str] = []
+    faults: list[str] = Field(default=[], description="what was done to it on purpose, and was not taken back")
     usage: UsageView | None = None
     closed_at: str | None = None
     reason: str | None = None
@@ -234,6 +244,7 @@ class WindowView(BaseModel):
             resources=window.limits.to_json(),
             not_enforced=list(window.not_enforced),
             endpoints=list(window.endpoints),
+            faults=[fault.value for fault in window.faults],
             usage=UsageView.of(sample, window.cpu_percent(sample)) if sample else None,
             closed_at=done.iso() if done else None,
             reason=window.reason.value if window.reason else None,
@@ -248,6 +259,12 @@ class WindowOutcome(WindowView):
     """A window, and whether the call changed anything."""
 
     changed: bool
+
+
+class FaultOutcome(WindowOutcome):
+    """A window with its faults, and how it was seen that this one bites, or is gone."""
+
+    proof: dict[str, str] = Field(description="what was looked at, and what was seen there")
 
 
 class EngineView(BaseModel):

@@ -32,6 +32,7 @@ ENDPOINTS = (
     Endpoint("POST", "/api/v1/windows/close", "power:write", "close"),
     Endpoint("POST", "/api/v1/windows/hold", "power:write"),
     Endpoint("POST", "/api/v1/windows/extend", "power:write"),
+    Endpoint("POST", "/api/v1/windows/fault", "fault:write"),
     Endpoint("GET", "/api/v1/windows/status", "power:read"),
     Endpoint("GET", "/api/v1/windows/logs", "power:read"),
     Endpoint("GET", "/api/v1/windows/events", "power:read", endless=True),

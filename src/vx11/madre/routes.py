@@ -15,6 +15,7 @@ from starlette.responses import Response
 from vx11.madre import models
 from vx11.madre.streams import EXAMPLE, EventStream, Stream, Streams
 from vx11.windows import solo_madre
+from vx11.windows.errors import FaultsOff
 from vx11.windows.manager import Outcome, Windows
 from vx11.windows.opening import OpenRequest
 from vx11.windows.window import Window
@@ -31,7 +32,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         409: "The window cannot be had like this",
         422: "The request is not valid",
         429: "Too many requests; see Retry-After",
-        502: "The service did not open",
+        502: "The service did not open, or the fault did not take effect",
         503: "Engine or evidence is not available, or too many streams are open",
     }.items()
 }
@@ -40,11 +41,12 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 class Desk:
     """Where routes find the windows, and threads to ask them in."""
 
-    def __init__(self, windows: Windows, export: Callable[[], bytes], *, stop_foreign: bool) -> None:
+    def __init__(self, windows: Windows, export: Callable[[], bytes], *, stop_foreign: bool, faults: bool) -> None:
         self.windows = windows
         self.streams = Streams(windows, self.view)
         self.export = export
         self.stop_foreign = stop_foreign
+        self.faults = faults
         self._places: dict[str, CapacityLimiter] = {}
 
     async def ask(self, kind: str, question: Callable[[], Answer]) -> Answer:
@@ -126,6 +128,19 @@ async def hold_window(body: models.Hold, desk: AtDesk, actor: Actor) -> models.W
 async def extend_window(body: models.Extend, desk: AtDesk, actor: Actor) -> models.WindowOutcome:
     """Gives a window at least `ttl` seconds from now; never shortens it."""
     return await desk.ask("work", lambda: desk.outcome(desk.windows.extend(body.name, body.ttl, actor)))
+
+
+@api.post("/api/v1/windows/fault", tags=["windows"])
+async def fault_window(body: models.InjectFault, desk: AtDesk, actor: Actor) -> models.FaultOutcome:
+    """Cuts a window off, pauses or kills it, for a test; or takes that back. Off unless madre is told otherwise."""
+
+    def answer() -> models.FaultOutcome:
+        if not desk.faults:
+            raise FaultsOff("faults are off on this host; vx11 serve --faults allows them")
+        done = desk.windows.fault(body.name, body.kind, active=body.active, actor=actor)
+        return models.FaultOutcome(**desk.view(done.window).model_dump(), changed=done.changed, proof=done.proof)
+
+    return await desk.ask("work", answer)
 
 
 @api.get("/api/v1/windows/status", tags=["windows"], response_model_exclude_none=False)

@@ -90,6 +90,7 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
             rate=settings.rate_limit,
             registry=registry,
             stop_foreign=settings.foreign == "stop",
+            faults=settings.faults,
         )
         host, port = bound.getsockname()[:2]
         config = uvicorn.Config(

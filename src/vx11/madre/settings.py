@@ -87,6 +87,7 @@ class Settings(Model):
     profile: str = throttle_profiles.DEFAULT
     dependencies: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     foreign: Literal["report", "stop"] = "report"
+    faults: bool = False
 
     @field_validator("listen")
     @classmethod

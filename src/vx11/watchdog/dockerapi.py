@@ -41,13 +41,24 @@ def containers(labels: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def state(container: str) -> dict[str, Any] | None:
-    """The state of a container as the daemon tells it (`Running`, `Pid`); None when there is no such container.
+    """The state of a container as the daemon tells it (`Running`, `Paused`, `Pid`); None when there is no such.
 
     Raises:
         DaemonError: the daemon did not tell.
     """
     found = _json(f"/containers/{container}/json")
     return dict(found["State"]) if found else None
+
+
+def unpause(container: str) -> None:
+    """Has a container run again that is paused, and handles no signal.
+
+    Raises:
+        DaemonError: it stays paused.
+    """
+    status, body = call("POST", f"/containers/{container}/unpause", ANSWER_TIMEOUT)
+    if status not in (204, 404):
+        raise _refusal(status, body)
 
 
 def stop(container: str, grace: float) -> None:

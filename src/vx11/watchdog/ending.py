@@ -1,8 +1,10 @@
 """Ends what a window runs, on whichever engine."""
 
+import contextlib
 import signal
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from vx11.engines import bypass, cgroups, procfs
 from vx11.watchdog import dockerapi
@@ -55,14 +57,17 @@ def _end_container(target: Target, grace: float) -> None:
     """
     left = _ask(target, grace)
     try:
-        if not _runs(target.container):
+        state = dockerapi.state(target.container)
+        if not _runs(state):
             return
         begun = time.monotonic()
         try:
+            if state and state.get("Paused"):
+                dockerapi.unpause(target.container)
             dockerapi.stop(target.container, left)
         finally:
             left = max(0.0, left - (time.monotonic() - begun))
-        if _runs(target.container):
+        if _runs(dockerapi.state(target.container)):
             raise dockerapi.DaemonError("it still runs after the daemon said that it had stopped")
     except dockerapi.DaemonError as unable:
         number = _number(target.stop_signal)
@@ -73,9 +78,15 @@ def _end_container(target: Target, grace: float) -> None:
 
 
 def _ask(target: Target, grace: float) -> float:
-    """Signals the first process and waits for its end, within the grace; answers what is left of it for the daemon."""
+    """Signals the first process and waits for its end, within the grace; answers what is left of it for the daemon.
+
+    What is paused handles no signal, so the whole grace is left.
+    """
     pid, started = target.pid, target.start_time
+    group = cgroups.of_container(target.container, pid)
     try:
+        if group and group.is_frozen():
+            return grace
         if not (grace and procfs.send(pid, started, _number(target.stop_signal))):
             return grace
     except PermissionError:
@@ -84,17 +95,23 @@ def _ask(target: Target, grace: float) -> float:
     return 0.0
 
 
-def _runs(container: str) -> bool:
-    """As the daemon says; one that it does not know does not."""
-    state = dockerapi.state(container)
-    return state is not None and bool(state["Running"])
+def _runs(state: dict[str, Any] | None) -> bool:
+    """As the daemon says; one that it does not know does not. Podman says of what is paused that it does not run."""
+    return state is not None and bool(state["Running"] or state.get("Paused"))
 
 
 def _end_processes(target: Target, grace: float, hierarchy: cgroups.Hierarchy | None) -> None:
     pid, started = target.pid, target.start_time
+
+    def members() -> list[int]:
+        found = _members(target, hierarchy)
+        _resume(target, found, hierarchy)
+        return found
+
+    members()
     if grace and procfs.send(pid, started, _number(target.stop_signal)):
         procfs.wait_gone(pid, started, grace)
-    if not procfs.end_all(lambda: _members(target, hierarchy), KILL_TIMEOUT):
+    if not procfs.end_all(members, KILL_TIMEOUT):
         raise EndError(f"its processes are still there {KILL_TIMEOUT:g} s after SIGKILL")
 
 
@@ -106,6 +123,14 @@ def _members(target: Target, hierarchy: cgroups.Hierarchy | None) -> list[int]:
         found |= set(hierarchy.group(target.cgroup).members())
     living = {one for one in found if procfs.lives(one)}
     return sorted(living | {target.pid} if leads else living)
+
+
+def _resume(target: Target, members: list[int], hierarchy: cgroups.Hierarchy | None) -> None:
+    """What is paused handles no signal, and what is frozen in version 1 does not even die."""
+    if target.cgroup and hierarchy:
+        with contextlib.suppress(cgroups.CgroupError):  # it shows, since what is frozen does not end
+            hierarchy.group(target.cgroup).thaw()
+    procfs.continue_all(members)
 
 
 def _number(stop_signal: str) -> int:

@@ -19,7 +19,7 @@ _Version = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Record:
-    """What a state file says, of schema 1 or 2, as far as it matters here.
+    """What a state file says, of schema 1 to 3, as far as it matters here.
 
     Attributes:
         due: when the window has to be ended, unless the file changes.

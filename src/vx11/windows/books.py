@@ -10,7 +10,7 @@ from vx11.evidence.chain import EvidenceError
 from vx11.windows.errors import EvidenceUnavailable
 from vx11.windows.events import Events, Kind
 from vx11.windows.store import StateStore
-from vx11.windows.window import Reason, Window
+from vx11.windows.window import Fault, Reason, Window
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,19 @@ class Books:
         except (EvidenceError, OSError) as error:
             raise _not_opened(window.service, error) from error
 
+    def intend_fault(self, window: Window, actor: str, fault: Fault, *, active: bool) -> None:
+        """Writes down what is about to be done to a window, or to be taken back.
+
+        Raises:
+            EvidenceUnavailable: it cannot be written, so it must not be done.
+        """
+        data = {"service": window.service, "fault": fault, "active": active}
+        try:
+            self._evidence.append(actor, "fault_intended", window.window_id, data)
+        except (EvidenceError, OSError) as error:
+            what = f"nothing was done to {window.service}, since this cannot be recorded: {error}"
+            raise EvidenceUnavailable(what) from error
+
     def save(self, window: Window) -> None:
         """Writes a window's state.
 
@@ -150,6 +163,10 @@ class Books:
 
     def closed(self, window: Window) -> None:
         """A window is closed: evidence keeps it, its state file goes."""
+        for fault in window.faults:
+            if fault is not Fault.KILL:
+                proof = {f"window {window.window_id}": "is closed"}
+                self.happened(Kind.FAULT_REVERTED, window, data={"fault": fault, "proof": proof})
         data = {
             "reason": window.reason,
             "detail": window.detail,

@@ -20,7 +20,7 @@ from vx11.windows.dependencies import Dependencies
 from vx11.windows.events import Kind
 from vx11.windows.registry import Registry
 from vx11.windows.slot import Slot
-from vx11.windows.window import Reason, State, Window
+from vx11.windows.window import Fault, Reason, State, Window
 
 log = logging.getLogger(__name__)
 TICK = 1.0
@@ -262,6 +262,8 @@ class Enforcer:
     def _why_ended(self, window: Window, exit_code: int | None) -> tuple[Reason, str, str]:
         if self._was_watchdog(window):
             return Reason.WATCHDOG, "watchdog", ""
+        if Fault.KILL in window.faults:
+            return Reason.CRASHED, "madre", "a fault killed it"
         if exit_code is None:
             return Reason.LOST, "madre", "what ran is gone"
         if exit_code == 0 and self._dependencies.complete(window.service):

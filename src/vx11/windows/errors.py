@@ -69,7 +69,25 @@ class OpenFailed(WindowError):
     code = "open_failed"
 
 
+class FaultsOff(WindowError):
+    """Faults are off, as they are unless madre is told otherwise."""
+
+    code = "faults_off"
+
+
+class FaultNotPossible(WindowError):
+    """The window cannot have this fault: it is not ready, or the engine cannot do it here."""
+
+    code = "fault_not_possible"
+
+
+class FaultFailed(WindowError):
+    """The fault was not seen to bite, or to be gone."""
+
+    code = "fault_failed"
+
+
 class EvidenceUnavailable(WindowError):
-    """Evidence cannot be written, so nothing is opened."""
+    """Evidence cannot be written, so nothing is opened, and no fault is injected."""
 
     code = "evidence_unavailable"

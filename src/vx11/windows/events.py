@@ -22,6 +22,8 @@ class Kind(StrEnum):
     HELD = "held"
     RELEASED = "released"
     EXTENDED = "extended"
+    FAULT_INJECTED = "fault_injected"
+    FAULT_REVERTED = "fault_reverted"
     CLOSING = "closing"
     CLOSED = "closed"
     STUCK = "stuck"

@@ -19,13 +19,14 @@ from vx11.windows.dependencies import Dependencies
 from vx11.windows.enforcer import Enforcer
 from vx11.windows.errors import NoWindow, OpenFailed, WindowStuck
 from vx11.windows.events import Kind
+from vx11.windows.faults import Faults, Proven
 from vx11.windows.opening import Opening, OpenRequest, Services, reused, ttl_of
 from vx11.windows.registry import Registry
 from vx11.windows.sampler import INTERVAL, Sampler
 from vx11.windows.slot import BEGUN, ENDED, SETTLED, Slot
 from vx11.windows.store import StateStore
 from vx11.windows.usage import Sample
-from vx11.windows.window import Reason, State, Window
+from vx11.windows.window import Fault, Reason, State, Window
 
 # One closer and one opener a window at most: nothing that closes or opens ever waits for a thread.
 CLOSERS, OPENERS = 1024, 1024
@@ -95,6 +96,7 @@ class Windows:
             sampler=self.sampler,
             pool=self._pool,
         )
+        self._faults = Faults(engine=engine, books=self._books, closing=self._closing)
         self._opening = Opening(
             cell=cell,
             services=services,
@@ -243,6 +245,16 @@ class Windows:
         return self._move(
             slot, lambda now: _expect_open(now).extended(ttl, self.clock.now()), Kind.EXTENDED, actor, {"ttl_s": ttl}
         )
+
+    def fault(self, name: str, fault: Fault, *, active: bool, actor: str) -> Proven:
+        """Injects a fault into an open window, or takes it back; returns when it is proven to bite, or to be gone.
+
+        Raises:
+            NoWindow: nothing is open by that name.
+            FaultNotPossible, FaultFailed, EvidenceUnavailable: it was not done.
+        """
+        slot = self._registry.get(name)
+        return (self._faults.inject if active else self._faults.revert)(slot, fault, actor)
 
     def _move(
         self, slot: Slot, decide: Callable[[Window], Window], kind: Kind, actor: str, data: dict[str, Any]

@@ -32,6 +32,7 @@ class Slot:
         warned: of which end it has been warned.
         expiring: which end it is being closed for.
         sample: what it was last seen to use.
+        faulting: held while a fault is injected or taken back; closing never waits for it.
     """
 
     def __init__(self, window: Window) -> None:
@@ -41,6 +42,7 @@ class Slot:
         self.warned: Instant | None = None
         self.expiring: Instant | None = None
         self.sample: Sample | None = None
+        self.faulting = threading.Lock()
         self._changed = threading.Condition(threading.RLock())
 
     def abandon(self, reason: Reason, still: Still = always) -> bool:

@@ -11,7 +11,7 @@ from vx11.units import show_duration
 from vx11.windows.errors import TtlTooLong
 from vx11.windows.usage import Sample
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class State(StrEnum):
@@ -38,6 +38,14 @@ class Reason(StrEnum):
     WATCHDOG = "watchdog"
 
 
+class Fault(StrEnum):
+    """What may be done to an open window to see what becomes of it; `kill` cannot be taken back."""
+
+    NETWORK_PARTITION = "network_partition"
+    PAUSE = "pause"
+    KILL = "kill"
+
+
 @dataclass(frozen=True)
 class Window:
     """One opening of one service.
@@ -53,6 +61,7 @@ class Window:
         grace: seconds between the stop signal and the kill.
         hold_until: end of the hold, None when it is not held.
         not_enforced: limits of a profile that did not take effect.
+        faults: what was done to it, or is about to be, and was not taken back.
         cpu_at_ready: processor nanoseconds used until it was ready, which the mean leaves out.
         close_by: until when its close is within its grace, with the grace of what has to close before it.
         reason: why it closes or closed; set from `closing` on.
@@ -81,6 +90,7 @@ class Window:
     not_enforced: tuple[str, ...] = ()
     running: Running | None = None
     endpoints: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
     ready: Instant | None = None
     cpu_at_ready: int = 0
     closing: Instant | None = None
@@ -156,7 +166,7 @@ class Window:
         return max(0.0, sample.usage.cpu_ns - self.cpu_at_ready) / 1e7 / elapsed if elapsed > 0 else None
 
     def to_json(self) -> dict[str, Any]:
-        """The form of the state file, schema 2."""
+        """The form of the state file, schema 3."""
         return {
             "schema": SCHEMA,
             "cell": self.cell,
@@ -180,6 +190,7 @@ class Window:
             "not_enforced": list(self.not_enforced),
             "engine": self.running.to_json() if self.running else None,
             "endpoints": list(self.endpoints),
+            "faults": [fault.value for fault in self.faults],
             "ready": _moment(self.ready),
             "cpu_at_ready_ns": self.cpu_at_ready,
             "closing": _moment(self.closing),
@@ -193,12 +204,14 @@ class Window:
         """Reads a state file.
 
         Raises:
-            KeyError, ValueError, TypeError: it is not a state file of schema 1 or 2.
+            KeyError, ValueError, TypeError: it is not a state file of schema 1 to 3.
         """
-        if data["schema"] not in (1, SCHEMA):
+        if data["schema"] not in (1, 2, SCHEMA):
             raise ValueError(f"schema {data['schema']} is not known")
         if data["schema"] == 1:
             data = _ADDED_IN_2 | data
+        if data["schema"] < SCHEMA:
+            data = _ADDED_IN_3 | data
         return cls(
             cell=data["cell"],
             window_id=data["window_id"],
@@ -221,6 +234,7 @@ class Window:
             not_enforced=tuple(data["not_enforced"]),
             running=Running.from_json(data["engine"]) if data["engine"] else None,
             endpoints=tuple(data["endpoints"]),
+            faults=tuple(Fault(name) for name in data["faults"]),
             ready=_instant(data["ready"]),
             cpu_at_ready=data["cpu_at_ready_ns"],
             closing=_instant(data["closing"]),
@@ -237,6 +251,7 @@ _ADDED_IN_2: dict[str, Any] = {
     "needed_until": None,
     "close_by": None,
 }
+_ADDED_IN_3: dict[str, Any] = {"faults": ()}
 
 
 def latest(first: Instant, *others: Instant) -> Instant:
