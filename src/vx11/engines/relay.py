@@ -131,14 +131,11 @@ class Passage:
         """Begins to connect the far end."""
         far = self._ends[0][1]
         far.connecting = True
-        try:
-            far.link.connect(address)
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._fail()
-            return
-        self._watch()
+        number = far.link.connect_ex(address)
+        if number in (0, errno.EINPROGRESS):
+            self._watch()
+        else:
+            self._not_connected(number)
 
     def _watch(self) -> None:
         connecting = any(end.connecting for end, _ in self._ends)
@@ -150,10 +147,11 @@ class Passage:
 
     def _handler(self, end: End, other: End) -> Handler:
         def handle(event: int) -> None:
+            if end.connecting:
+                self._connected(end)
+                return
             try:
-                if end.connecting:
-                    self._connected(end)
-                elif event & select.EPOLLOUT:
+                if event & select.EPOLLOUT:
                     self._send(end, end.pending)
                     self._pass_end(other, end)
                 elif event & select.EPOLLIN:
@@ -173,12 +171,16 @@ class Passage:
         return handle
 
     def _connected(self, end: End) -> None:
-        number = end.link.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number := end.link.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._not_connected(number)
+        else:
+            end.connecting = False
+            self._watch()
+
+    def _not_connected(self, number: int) -> None:
         if number == errno.ECONNREFUSED:
             self.refused()
-        if number:
-            raise OSError(number, os.strerror(number))
-        end.connecting = False
+        self._fail()
 
     def _receive(self, end: End, other: End) -> None:
         count = end.link.recv_into(self.buffer)
