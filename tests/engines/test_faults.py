@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from vx11.engines import bypass, netns, procfs
-from vx11.engines.port import EngineError, Running
+from vx11.engines.port import EngineError, NoOwnNetwork, Running
 
 SPINS = """
 import os, signal, sys, time
@@ -243,7 +243,7 @@ def test_a_container_in_the_network_of_the_host_is_not_cut_off(docker_bench: Any
 
 def expect_refused(bench: Any, started: Any) -> None:
     for call in (bench.engine.partition, bench.engine.heal, bench.engine.reachable):
-        with pytest.raises(EngineError, match="has no network of its own"):
+        with pytest.raises(NoOwnNetwork, match="has no network of its own"):
             call(started.running)
 
 

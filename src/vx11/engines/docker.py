@@ -28,7 +28,7 @@ from docker.utils import parse_repository_tag
 from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
 from vx11.engines import bypass, cgroups, netns, procfs
-from vx11.engines.port import EngineError, Foreign, Found, Health, Running, Stamp, Usage, url_variable
+from vx11.engines.port import EngineError, Foreign, Found, Health, NoOwnNetwork, Running, Stamp, Usage, url_variable
 from vx11.statefiles import LOGS
 
 CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
@@ -443,7 +443,7 @@ class DockerEngine:
     def _networked(self, running: Running) -> _Place:
         place = self._place(running)
         if place is None or not place.network or not procfs.is_alive(place.pid, place.started):
-            raise EngineError(f"container {running.container[:12]} has no network of its own on this machine")
+            raise NoOwnNetwork(f"container {running.container[:12]} has no network of its own on this machine")
         return place
 
     def _networks(self, running: Running) -> list[Mapping[str, Any]]:

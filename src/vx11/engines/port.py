@@ -31,6 +31,10 @@ class EngineError(Vx11Error):
     """The engine refused, failed, or did not answer in time."""
 
 
+class NoOwnNetwork(EngineError):
+    """It has no network of its own that could be reached from here, or does not run."""
+
+
 @dataclass(frozen=True)
 class Stamp:
     """What is put on a service at birth, so that whoever finds it knows whose it is and when it must end."""
@@ -184,7 +188,10 @@ class Engine(Protocol):
         """Whether the kernel lets nothing of it run."""
 
     def partition(self, running: Running) -> None:
-        """Cuts its network until `heal`: nobody reaches it, and it reaches nobody."""
+        """Cuts its network until `heal`: nobody reaches it, and it reaches nobody.
+
+        This, `heal` and `reachable` raise `NoOwnNetwork` for what shares the network of its host.
+        """
 
     def heal(self, running: Running) -> None:
         """Has its network carry traffic again, at the same addresses; raises when it has to be closed instead."""

@@ -24,7 +24,7 @@ import psutil
 from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
 from vx11.engines import cgroups, netns, private, procfs, relay
-from vx11.engines.port import EngineError, Foreign, Found, Health, Running, Stamp, Usage, url_variable
+from vx11.engines.port import EngineError, Foreign, Found, Health, NoOwnNetwork, Running, Stamp, Usage, url_variable
 from vx11.statefiles import LOGS, write_json
 
 CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
@@ -343,7 +343,7 @@ class ProcessEngine:
     @staticmethod
     def _expect_private(running: Running) -> None:
         if not private.is_private(running.pid):
-            raise EngineError(f"process {running.pid} has no network of its own")
+            raise NoOwnNetwork(f"process {running.pid} has no network of its own")
 
     def remove(self, running: Running, window_id: str) -> None:
         """Removes the control group and the temporary files, and forgets the process."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from vx11.engines.port import Engine, EngineError, Running, mark_of
+from vx11.engines.port import Engine, EngineError, NoOwnNetwork, Running, mark_of
 from vx11.windows.books import Books
 from vx11.windows.closing import Closing
 from vx11.windows.errors import FaultFailed, FaultNotPossible, NoWindow
@@ -108,7 +108,8 @@ class Faults:
             try:
                 means.inject(running)
                 seen = means.proof(running, active=True)
-                _expect_open(slot.window)
+                if means.revert:
+                    _expect_open(slot.window)
             except EngineError as error:
                 self._undo(slot, fault, means, running)
                 raise FaultFailed(f"{fault} of {slot.window.service} did not take effect: {error}") from error
@@ -161,6 +162,10 @@ class Faults:
         if means.claim and means.claim not in self._engine.capabilities:
             raise FaultNotPossible(f"the engine {self._engine.name} cannot do {fault} here")
         assert window.running is not None  # what is open runs
+        try:
+            means.bites(window.running)
+        except NoOwnNetwork as error:
+            raise FaultNotPossible(f"{window.service} cannot have {fault}: {error}") from error
         return window.running
 
 

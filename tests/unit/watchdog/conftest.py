@@ -62,6 +62,8 @@ def state_file(window_id: str = "w1", schema: int = 2, **changes: Any) -> dict[s
         "closing": None,
         "close_by": None,
     } | changes
+    if schema == 3:
+        known["faults"] = ["pause"]
     if schema == 1:
         known = {name: value for name, value in known.items() if name not in SCHEMA_2}
     moments = {name: OPENED.plus(at).to_json() for name in MOMENTS if isinstance(at := known.get(name), int | float)}

@@ -19,7 +19,7 @@ Room = Any  # tests/unit/watchdog/conftest.py
 GRACE = 4.0
 
 
-@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize("schema", [1, 2, 3])
 @pytest.mark.parametrize(
     ("changes", "seconds"),
     [

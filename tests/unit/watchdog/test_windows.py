@@ -48,7 +48,7 @@ def test_a_round_leaves_alone_what_is_not_overdue_and_comes_back_in_time(
     assert room.ended == []
 
 
-@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize("schema", [1, 2, 3])
 @pytest.mark.parametrize(
     ("changes", "grace"),
     [

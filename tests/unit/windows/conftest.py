@@ -64,6 +64,8 @@ class Program:
     exit_code: int | None = None
     lines: list[str] = field(default_factory=list)
     removed: bool = False
+    paused: bool = False
+    cut: bool = False
 
 
 class FakeEngine:
@@ -168,6 +170,30 @@ class FakeEngine:
     def remove(self, running: Running, window_id: str) -> None:
         self._at("remove", self.program(running))
         self.program(running).removed = True
+
+    def pause(self, running: Running) -> None:
+        self._at("pause", self.program(running))
+        self.program(running).paused = True
+
+    def resume(self, running: Running) -> None:
+        self._at("resume", self.program(running))
+        self.program(running).paused = False
+
+    def is_paused(self, running: Running) -> bool:
+        self._at("is_paused", self.program(running))
+        return self.program(running).paused
+
+    def partition(self, running: Running) -> None:
+        self._at("partition", self.program(running))
+        self.program(running).cut = True
+
+    def heal(self, running: Running) -> None:
+        self._at("heal", self.program(running))
+        self.program(running).cut = False
+
+    def reachable(self, running: Running) -> dict[str, bool]:
+        self._at("reachable", self.program(running))
+        return {"10.0.0.1:8080": not self.program(running).cut}
 
     def exec(self, running: Running, command: Sequence[str], timeout: float) -> int:
         return 0

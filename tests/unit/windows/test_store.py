@@ -77,7 +77,7 @@ def test_a_reader_never_sees_half_a_file(store: StateStore, window: Window, monk
         "5",
         "null",
         "{}",
-        '{"schema": 3}',
+        '{"schema": 4}',
         "\udcff",
     ],
 )
