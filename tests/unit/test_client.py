@@ -130,6 +130,15 @@ def test_what_madre_refuses_for_good_ends_it(pauses: list[float], code: int) -> 
             next(events)
 
 
+@pytest.mark.parametrize(
+    ("window", "name"),
+    [("web", "service"), ("3f2a1c00-0000-4000-8000-000000000000", "window_id")],
+)
+def test_a_fault_names_the_window_as_the_user_does(window: str, name: str) -> None:
+    with madre_that(lambda request: httpx.Response(200, content=request.content)) as madre:
+        assert madre.fault(window, "pause", active=False) == {name: window, "kind": "pause", "active": False}
+
+
 def test_solo_madre_says_whether_it_is_a_dry_run() -> None:
     with madre_that(lambda request: httpx.Response(200, content=request.content)) as madre:
         assert madre.solo_madre(dry_run=True) == {"dry_run": True}

@@ -42,6 +42,8 @@ STANDARD_LIBRARY_ALONE = [
     "engines/procfs",
     "engines/cgroups",
     "engines/bypass",
+    "engines/netns",
+    "engines/relay",
 ]
 WEB_AND_DOCKER = {"fastapi", "starlette", "uvicorn", "docker", "httpx", "requests"}
 
@@ -103,6 +105,10 @@ def test_windows_know_no_http_and_no_particular_engine(path: Path) -> None:
 def test_what_the_watchdog_needs_keeps_to_the_standard_library(name: str) -> None:
     roots = {name.split(".")[0] for name in imported(PACKAGE / f"{name}.py")}
     assert roots <= sys.stdlib_module_names | {"vx11"}
+
+
+def test_the_relay_is_a_program_of_its_own() -> None:
+    assert "vx11" not in {name.split(".")[0] for name in imported(PACKAGE / "engines/relay.py")}
 
 
 @pytest.mark.parametrize("path", files(CHECKOUT / "plugins"), ids=name_of)

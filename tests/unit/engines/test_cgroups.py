@@ -44,6 +44,74 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return seen
 
 
+# Freeze -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def freezer(tmp_path: Path, group: MakeGroup) -> Callable[[int], Group]:
+    """`freezer(version)`: a group with a freezer that obeys at once."""
+
+    def make(version: int) -> Group:
+        if version == 2:
+            return group(2, {"cpu/cgroup.freeze": "0\n", "cpu/cgroup.events": "populated 1\nfrozen 1\n"})
+        folder = tmp_path / "freezer"
+        folder.mkdir()
+        (folder / "freezer.state").write_text("THAWED\n", encoding="ascii")
+        return Group(1, {**group(1).folders, "freezer": folder})
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("version", "frozen", "thawed"),
+    [
+        (1, ("freezer.state", "FROZEN"), ("freezer.state", "THAWED")),
+        (2, ("cgroup.freeze", "1"), ("cgroup.freeze", "0")),
+    ],
+)
+def test_what_is_in_a_group_is_frozen_and_thawed(
+    freezer: Callable[[int], Group],
+    monkeypatch: pytest.MonkeyPatch,
+    version: int,
+    frozen: tuple[str, str],
+    thawed: tuple[str, str],
+) -> None:
+    seen: list[tuple[str, str]] = []
+    write = cgroups._write
+    monkeypatch.setattr(cgroups, "_write", lambda path, value: (seen.append((path.name, value)), write(path, value)))
+    found = freezer(version)
+    assert found.can_freeze()
+    found.thaw()
+    assert seen == []  # it was not frozen
+    found.freeze()
+    assert found.is_frozen()
+    assert set(seen) == {frozen}
+    found.thaw()
+    assert seen[-1] == thawed
+
+
+@pytest.mark.parametrize("events", ["populated 1\nfrozen 0\n", ""])
+def test_what_does_not_freeze_is_thawed_and_told(
+    group: MakeGroup, monkeypatch: pytest.MonkeyPatch, events: str
+) -> None:
+    monkeypatch.setattr(cgroups, "_FREEZE_TIMEOUT", 0.01)
+    found = group(2, {"cpu/cgroup.freeze": "0\n", "cpu/cgroup.events": events})
+    with pytest.raises(CgroupError, match=r"was not frozen within 0\.01 s"):
+        found.freeze()
+    assert (found.folders["cpu"] / "cgroup.freeze").read_text(encoding="ascii") == "0"
+    assert not found.is_frozen()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_without_a_freezer_nothing_is_frozen(group: MakeGroup, version: int) -> None:
+    found = group(version)
+    assert not found.can_freeze()
+    assert not found.is_frozen()
+    found.thaw()
+    with pytest.raises(CgroupError, match="there is no freezer"):
+        found.freeze()
+
+
 # Apply --------------------------------------------------------------------------------------------------------------
 
 

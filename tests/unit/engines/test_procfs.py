@@ -16,6 +16,14 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 Eventually = Callable[..., object]
 MARK = "VX11_TEST_MARK"
 SLEEPS = "import signal; print('up', flush=True); signal.pause()"
+FORKS = """
+import os, time
+print('up', flush=True)
+for _ in range(5):
+    os.fork()
+    time.sleep(0.001)
+time.sleep(60)
+"""
 STUBBORN = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\nwhile True: signal.pause()"
 
 
@@ -227,6 +235,33 @@ def test_end_all_ends_who_forks_meanwhile(start: Start, mark: str) -> None:
     )
     assert procfs.end_all(lambda: procfs.marked(MARK, mark), 10) is True
     assert procfs.marked(MARK, mark) == []
+
+
+def test_halt_all_halts_who_forks_meanwhile_and_continue_all_lets_them_go_on(start: Start, mark: str) -> None:
+    child = start(FORKS)
+
+    def members() -> list[int]:
+        return procfs.marked(MARK, mark)
+
+    assert procfs.halt_all(members, 5)
+    halted = members()
+    assert child.pid in halted
+    assert all(procfs.is_stopped(pid) for pid in halted)
+    procfs.continue_all(halted)
+    assert not any(procfs.is_stopped(pid) for pid in halted)
+
+
+def test_halt_all_gives_up_after_its_time(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = start()
+    monkeypatch.setattr(procfs, "send", lambda *_: True)
+    assert not procfs.halt_all(lambda: [child.pid], 0.02)
+
+
+def test_who_is_gone_does_not_run(start: Start) -> None:
+    child = start()
+    assert not procfs.is_stopped(child.pid)
+    zombie(child)
+    assert procfs.is_stopped(child.pid)
 
 
 def test_end_all_with_nobody_left_is_done() -> None:

@@ -18,6 +18,7 @@ def test_without_anything_the_defaults_of_the_specification_hold() -> None:
     found = settings.load(None, {})
     assert (found.engine, found.listen, found.cell) == ("auto", "127.0.0.1:8000", "default")
     assert found.rate_limit == DEFAULT_RATE == Rate(60, 60.0, 10)
+    assert found.faults is False
     assert found.allowlist == Path("/etc/vx11/allowed_services.yaml")
     assert found.require_aud_jti
 

@@ -129,6 +129,7 @@ class FakeDaemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     Attributes:
         containers: id → labels.
         running: ids of those that run.
+        paused: ids of those that are paused, and do not stop.
         stop_status: what it answers to a stop.
         obeys: whether a stop stops.
         raw: instead of an answer, these bytes.
@@ -142,6 +143,7 @@ class FakeDaemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.asked: list[str] = []
         self.containers: dict[str, dict[str, str]] = {}
         self.running: set[str] = set()
+        self.paused: set[str] = set()
         self.stop_status = 204
         self.obeys = True
         self.raw = b""
@@ -176,13 +178,17 @@ class _Daemon(http.server.BaseHTTPRequestHandler):
             return
         container = self.path.split("/")[2]
         if container in self.server.containers:
-            self._answer(200, {"State": {"Running": container in self.server.running, "Pid": 1}})
+            running, paused = container in self.server.running, container in self.server.paused
+            self._answer(200, {"State": {"Running": running, "Paused": paused, "Pid": 1}})
         else:
             self._answer(404, {"message": f"No such container: {container}"})
 
     def do_POST(self) -> None:
-        if self.server.obeys and self.server.stop_status == 204:
-            self.server.running.discard(self.path.split("/")[2])
+        container = self.path.split("/")[2]
+        if self.path.endswith("/unpause"):
+            self.server.paused.discard(container)
+        elif self.server.obeys and self.server.stop_status == 204 and container not in self.server.paused:
+            self.server.running.discard(container)
         self._answer(self.server.stop_status, {"message": "cannot stop it"} if self.server.stop_status == 500 else None)
 
     def _answer(self, status: int, body: Any) -> None:

@@ -6,6 +6,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,37 @@ def test_a_container_is_stopped_by_its_daemon_within_its_grace(daemon: FakeDaemo
     assert daemon.running == set()
     look = f"GET /containers/{container}/json"
     assert daemon.asked == [look, f"POST /containers/{container}/stop?t=4", look]
+
+
+def test_a_container_that_is_paused_is_resumed_first(daemon: FakeDaemon) -> None:
+    container = daemon.run()
+    daemon.paused.add(container)
+    ending.end(Target("w1", container=container), 4.0, None)
+    assert daemon.running == set()
+    assert f"POST /containers/{container}/unpause" in daemon.asked
+
+
+@pytest.mark.parametrize(("grace", "result"), [(5.0, 7), (0.0, -signal.SIGKILL)])
+def test_processes_that_are_stopped_are_resumed_first(
+    start: Start, target_of: TargetOf, eventually: Callable[..., Any], grace: float, result: int
+) -> None:
+    child = start("polite", window=MARK)
+    child.send_signal(signal.SIGSTOP)
+    eventually(lambda: procfs.is_stopped(child.pid))
+    ending.end(target_of(child, MARK), grace, None)
+    assert child.wait(5) == result
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("grace", "result"), [(5.0, 7), (0.0, -signal.SIGKILL)])
+def test_processes_that_are_frozen_are_thawed_first(
+    start: Start, target_of: TargetOf, group: cgroups.Group, grace: float, result: int
+) -> None:
+    child = start("polite", window=MARK)
+    name = f"{MARK}/{join(group, child.pid)}"
+    group.freeze()
+    ending.end(replace(target_of(child, MARK), cgroup=name), grace, cgroups.detect())
+    assert child.wait(5) == result
 
 
 def test_a_container_that_ended_already_is_not_stopped(daemon: FakeDaemon) -> None:

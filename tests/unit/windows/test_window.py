@@ -13,7 +13,7 @@ from vx11.clock import NS, Instant
 from vx11.engines.port import Running, Usage
 from vx11.windows.errors import TtlTooLong
 from vx11.windows.usage import Sample
-from vx11.windows.window import Reason, State, Window
+from vx11.windows.window import Fault, Reason, State, Window
 
 START = Instant(1000 * NS, 1_795_242_600 * NS, "boot-a")
 
@@ -198,6 +198,7 @@ WINDOWS = st.builds(
         ports=st.dictionaries(st.integers(1, 65535), st.integers(1, 65535), max_size=3),
     ),
     endpoints=st.lists(st.text(max_size=5), max_size=2).map(tuple),
+    faults=st.lists(st.sampled_from(list(Fault)), max_size=3).map(tuple),
     ready=st.none() | INSTANTS,
     cpu_at_ready=st.integers(0, 2**50),
     closing=st.none() | INSTANTS,
