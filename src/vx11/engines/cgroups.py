@@ -127,8 +127,9 @@ class Group:
     def usage(self) -> dict[str, int | None] | None:
         """Figures as `vx11.engines.port.Usage` names them; None when the group is gone."""
         found = self._usage_v1() if self.version == 1 else self._usage_v2()
-        # Looked at last: what goes while it is read reads as zeros.
-        return found if all(folder.exists() for folder in set(self.folders.values())) else None
+        # Looked at last: what goes while it is read reads as zeros. The freezer has no figures, and may not be joined.
+        counting = {folder for name, folder in self.folders.items() if name != "freezer"}
+        return found if all(folder.exists() for folder in counting) else None
 
     def _usage_v1(self) -> dict[str, int | None]:
         operations = _by_kind(self._lines("blkio", "blkio.throttle.io_serviced"))
@@ -168,11 +169,10 @@ class Group:
         return self._freezer() is not None
 
     def _freezer(self) -> Path | None:
-        """The file that freezes: the kernel has had it in version 2 since 5.2."""
-        if self.version == 1:
-            return self.folders["freezer"] / "freezer.state" if "freezer" in self.folders else None
-        file = next(iter(self.folders.values())) / "cgroup.freeze"
-        return file if file.exists() else None
+        """The file that freezes; kernels before 5.2 have none in version 2."""
+        folder = self.folders.get("freezer") if self.version == 1 else next(iter(self.folders.values()))
+        file = folder / ("freezer.state" if self.version == 1 else "cgroup.freeze") if folder else None
+        return file if file and file.exists() else None
 
     def freeze(self) -> None:
         """Has nothing in the group run until `thaw`; waits until nothing does.

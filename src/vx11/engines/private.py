@@ -98,8 +98,10 @@ def _relay(service: Child, host: int, ways: list[tuple[str, int]], marks: Mappin
         )
 
 
-def traffic(pid: int) -> tuple[int, int] | None:
+def traffic(pid: int, started: int) -> tuple[int, int] | None:
     """Bytes that a relay has passed on to its service, and from it; None when it is gone."""
+    if not procfs.is_alive(pid, started):
+        return None
     try:
         data = Path(f"/proc/{pid}/fd/1").read_bytes()
     except OSError:

@@ -390,7 +390,7 @@ class ProcessEngine:
     def usage(self, running: Running) -> Usage | None:
         """From the control group, or summed over the processes where there is none; traffic as the relay counts it."""
         found = self._usage(running)
-        passed = private.traffic(running.relay) if found and running.relay else None
+        passed = private.traffic(running.relay, running.relay_start) if found and running.relay else None
         return replace(found, net_rx_bytes=passed[0], net_tx_bytes=passed[1]) if found and passed else found
 
     def _usage(self, running: Running) -> Usage | None:
