@@ -37,10 +37,14 @@ window_app = typer.Typer(
     no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Windows of a running madre."
 )
 matrix_app = typer.Typer(no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Test matrices.")
+intent_app = typer.Typer(
+    no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Patch intents: what failed, and why."
+)
 app.add_typer(token_app, name="token")
 app.add_typer(allowlist_app, name="allowlist")
 app.add_typer(window_app, name="window")
 app.add_typer(matrix_app, name="matrix")
+app.add_typer(intent_app, name="intent")
 
 
 class EngineChoice(StrEnum):
@@ -460,6 +464,9 @@ def run_matrix(
         float, typer.Option(min=0.01, max=100, help="Waits and times to live are so many times as long.")
     ] = 1.0,
     evidence: Annotated[Path, typer.Option(help="Folder for evidence.")] = Path("evidence"),
+    intents: Annotated[
+        Path | None, typer.Option(help="Folder for patch intents [default: patch_intents beside the evidence].")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Put the reports here too.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -474,6 +481,7 @@ def run_matrix(
         tags=tuple(tag or ()),
         engine=engine.value,
         evidence=evidence,
+        intents=intents,
         report=report,
         cells=cells,
         profile=profile,
@@ -487,8 +495,41 @@ def run_matrix(
     for what in done.left:
         console.print(f"left behind: {what}", style="red", highlight=False)
     console.print(f"evidence: {done.folder}", highlight=False, soft_wrap=True)
+    for result in done.results:
+        if result.intent:
+            console.print(f"patch intent: {result.intent}", highlight=False, soft_wrap=True)
     console.print(reports.summary(done.results), highlight=False)
     if done.interrupted:
         raise typer.Exit(INTERRUPTED)
     if not done.passed:
         raise typer.Exit(FAILED)
+
+
+IntentsOption = Annotated[Path, typer.Option(help="Folder of patch intents.")]
+INTENTS = Path("patch_intents")
+
+
+@intent_app.command("list")
+def intent_list(intents: IntentsOption = INTENTS, as_json: JsonFlag = False) -> None:
+    """Shows the patch intents that were written, the oldest first; ends with 1 when one is not whole."""
+    from vx11.recovery import intent
+
+    every = intent.listed(intents)
+    about = [found.about() for found in every]
+    _print(about, as_json, lambda: [str(found) for found in every] or [f"there is no patch intent in {intents}"])
+    if any(found.missing for found in every):
+        raise typer.Exit(FAILED)
+
+
+@intent_app.command("show")
+def intent_show(
+    name: Annotated[str, typer.Argument(metavar="INTENT", help="Its id, or a part that no other id has.")],
+    intents: IntentsOption = INTENTS,
+    as_json: JsonFlag = False,
+) -> None:
+    """Prints a patch intent: as Markdown, or its data."""
+    from vx11.recovery import intent
+
+    found = intent.named(intents, name)
+    data = found.intent.model_dump(by_alias=True) if found.intent else None
+    _print(data, as_json, lambda: [(found.folder / intent.MARKDOWN).read_text(encoding="utf-8").rstrip()])

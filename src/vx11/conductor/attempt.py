@@ -5,14 +5,15 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from vx11.catalogue.profiles import Profile
-from vx11.conductor import judge, measures, observations, play, seen
+from vx11.conductor import intents, judge, measures, observations, play, seen
 from vx11.conductor.cell import Cell
+from vx11.conductor.intents import Judgement, Tried
 from vx11.conductor.judge import CaseResult, Judged, Verdict
 from vx11.conductor.matrix import Case, Matrix
 from vx11.conductor.observations import Observations
@@ -33,7 +34,9 @@ class Surroundings:
     Attributes:
         collections: makes a folder for ANSIBLE_COLLECTIONS_PATH below a scratch folder.
         written: folders that the run itself writes, which do not count as parts of the bundle.
+        intents: folder of patch intents.
         scale: by how much waits and times to live are longer than the matrix says.
+        verdicts: of the cases that have theirs by now.
     """
 
     test_id: str
@@ -44,7 +47,9 @@ class Surroundings:
     profile_name: str
     profile: Profile
     written: Sequence[Path]
+    intents: Path
     scale: float = 1.0
+    verdicts: dict[str, CaseResult] = field(default_factory=dict)
 
 
 class Attempt:
@@ -81,23 +86,33 @@ class Attempt:
         observed = dict(recorded.observations) | measures.measure(before, own, measures.RECORDED)
         judged = judge.judge(own, observed)
         self._record("judged_recorded", judged)
+        failure = played.failure or recorded.failure(before.calls)
+        judgement = Judgement(tuple(judged), judge.verdict(judged, failure)[1], failure)
+        is_due = judgement.is_due(before.calls) and not played.aborted
+        logs = self._logs(before) if is_due else {}
         answers, solo, leaked = self._clean_up(residue, played.leftovers)
         cleaned = Cleaned(
             solo_madre=solo,
             entry_answers=answers,
             leaked=leaked,
             recovery_ms=1000 * (time.monotonic() - ended),
-            bundle_unchanged=self._bundle() == bundle,
-            evidence_bytes=self._evidence_bytes(records),
+        )
+        if is_due:
+            cleaned = self._explained(replace(before, cleaned=cleaned), cleaned, judgement, logs)
+        cleaned = replace(
+            cleaned, bundle_unchanged=self._bundle() == bundle, evidence_bytes=self._evidence_bytes(records)
         )
         after = self._seen(known, records, cleaned)
         late = {name: want for name, want in self._case.asserts.items() if name in measures.AFTER}
         judged_late = judge.judge(late, measures.measure(after, late, measures.AFTER))
         self._record("judged_clean_up", judged_late)
         judged += judged_late
-        verdict, message = judge.verdict(judged, played.failure or recorded.failure(before.calls))
+        verdict, message = judge.verdict(judged, failure)
         if played.aborted:
             verdict, message = Verdict.ABORTED, "interrupted"
+        elif verdict is not Verdict.PASSED and not is_due:
+            judgement = Judgement(tuple(judged), message, failure, late=True)
+            cleaned = self._explained(after, cleaned, judgement, self._logs(after))
         metrics = self._metrics(recorded, before, after)
         return CaseResult(
             self._case.id,
@@ -108,7 +123,31 @@ class Attempt:
             metrics=metrics,
             missing_metrics=() if played.aborted else tuple(name for name in self._case.metrics if name not in metrics),
             attempt=self._number,
+            intent=str(cleaned.intent) if cleaned.intent else None,
         )
+
+    def _logs(self, found: Seen) -> dict[str, list[str]]:
+        """What the services of the case wrote, by madre's word."""
+        with self._cell.madre() as madre:
+            return intents.logs(madre, found.windows)
+
+    def _explained(
+        self, found: Seen, cleaned: Cleaned, judgement: Judgement, logs: Mapping[str, Sequence[str]]
+    ) -> Cleaned:
+        """With the patch intent that is written for the failure."""
+        around = self._around
+        tried = Tried(
+            root=around.intents,
+            test_id=around.test_id,
+            plan=around.plan,
+            chain=around.chain,
+            case=self._case,
+            folder=self._folder,
+            number=self._number,
+            verdicts=dict(around.verdicts),
+        )
+        folder, is_complete = intents.write(tried, found, judgement, logs)
+        return replace(cleaned, intent=folder, intent_complete=is_complete)
 
     def _metrics(self, recorded: Observations, before: Seen, after: Seen) -> dict[str, Any]:
         """Those that the case names, in its order, then what else was recorded."""

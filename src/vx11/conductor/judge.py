@@ -46,6 +46,7 @@ class CaseResult:
         duration: seconds, clean-up included.
         attempt: which try it was.
         earlier: the tries before it.
+        intent: the folder of its patch intent, None when there is none.
     """
 
     case: str
@@ -57,6 +58,7 @@ class CaseResult:
     missing_metrics: Sequence[str] = ()
     attempt: int = 1
     earlier: Sequence["CaseResult"] = ()
+    intent: str | None = None
 
 
 def judge(asserts: Mapping[str, Expected], observed: Mapping[str, Observed]) -> list[Judged]:

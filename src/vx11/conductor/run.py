@@ -39,6 +39,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What cells are planned by, in seconds: what a case takes beyond its waits, how long it keeps a core busy, and what the
 # start of a cell does.
 CASE_WORK, CASE_BUSY, CELL_BUSY = 6.0, 3.0, 1.5
+INTENTS = "patch_intents"
 CELL_MEMORY = 256 * 1024 * 1024
 MAX_CELLS = 16
 
@@ -51,6 +52,7 @@ class Options:
         cases: ids to run; none for all.
         tags: run those that have one of them, too.
         evidence: the evidence root.
+        intents: the folder of patch intents; None for `patch_intents` beside the evidence root.
         report: a further folder for reports, if they are wanted outside the evidence too.
         cells: how many cases run side by side; None for as many as shorten the run and fit into memory.
         profile: throttle profile of the bundle.
@@ -62,6 +64,7 @@ class Options:
     tags: tuple[str, ...] = ()
     engine: EngineName = "process"
     evidence: Path = Path("evidence")
+    intents: Path | None = None
     report: Path | None = None
     cells: int | None = None
     profile: str = profiles.DEFAULT
@@ -118,6 +121,7 @@ def run(options: Options, progress: Progress) -> RunResult:
         except OSError as error:
             raise InputError.of(f"reports cannot be put there: {error.strerror}", options.report) from error
     test_id = f"e2e-{secrets.token_hex(4)}"
+    intents = (options.intents or options.evidence.resolve().parent / INTENTS).resolve()
     folder = RunFolder(options.evidence.resolve(), test_id, time.time_ns())
     with _cancelled_by_signals(progress) as cancelled:
         around = Surroundings(
@@ -128,7 +132,8 @@ def run(options: Options, progress: Progress) -> RunResult:
             cancelled=cancelled,
             profile_name=options.profile,
             profile=profile,
-            written=[folder.root, *([options.report.resolve()] if options.report else [])],
+            written=[folder.root, intents, *([options.report.resolve()] if options.report else [])],
+            intents=intents,
             scale=options.time_scale,
         )
         return _Run(options, around, folder, progress).all()
@@ -178,7 +183,7 @@ class _Run:
         self.folder = folder
         self.progress = progress
         self.chain = folder.chain
-        self.results: dict[str, CaseResult] = {}
+        self.results = around.verdicts
         self.left: list[str] = []
         self._giving_up = threading.Event()
 

@@ -1,0 +1,380 @@
+"""Builds, writes and reads patch intents. Whoever wants one applied does it by hand: there is nothing that could."""
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from vx11.clock import iso, stamp
+from vx11.errors import InputError, Vx11Error
+from vx11.recovery import findings, hypotheses, proposal
+from vx11.recovery.failure import Failure
+from vx11.recovery.hypotheses import Cause
+from vx11.recovery.model import (
+    Excerpt,
+    Hypothesis,
+    Intent,
+    Metadata,
+    Patch,
+    Point,
+    RootCause,
+    SignOff,
+    TechnicalDetails,
+)
+from vx11.recovery.text import Markdown, fence, inline
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+MARKDOWN, DATA = "PATCH_INTENT.md", "intent.json"
+TEMPLATE = f"{MARKDOWN}.j2"
+SECTIONS = (
+    "Metadata",
+    "Failure summary",
+    "Technical details",
+    "Root cause analysis",
+    "Proposed patch",
+    "Impact assessment",
+    "Rollback plan",
+    "Next actions required",
+    "Sign-off",
+)
+LOG_LINES = 40
+TRACEBACKS = 5
+TRACEBACK_LINES = 60
+FOLDER_MODE, FILE_MODE = 0o750, 0o640
+_PARTIAL = ".partial-"
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^`]*)$")
+_DELIMITER = re.compile(r"\|?(\s*:?-+:?\s*\|)+\s*:?-*:?\s*")
+
+
+class IntentError(Vx11Error):
+    """A patch intent could not be written or read."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An intent that lies in a folder.
+
+    Attributes:
+        intent: None when its data cannot be read.
+        missing: what it lacks.
+    """
+
+    folder: Path
+    intent: Intent | None
+    missing: Sequence[str] = ()
+
+    def about(self) -> dict[str, Any]:
+        """What is most worth knowing of it, as plain data; nothing but its folder and what it lacks without data."""
+        known = {"id": self.folder.name, "folder": str(self.folder), "missing": list(self.missing)}
+        if self.intent is None:
+            return known
+        primary, summary = self.intent.root_cause.primary, self.intent.failure_summary
+        return known | {
+            "test_case": self.intent.metadata.test_case,
+            "impact": summary.impact,
+            "error_code": summary.error_code,
+            "expected": summary.expected,
+            "suspect": primary.suspect,
+            "confidence": primary.confidence,
+        }
+
+    def __str__(self) -> str:
+        lacks = f"  lacks: {', '.join(self.missing)}" if self.missing else ""
+        if self.intent is None:
+            return f"{self.folder.name}{lacks}"
+        primary, summary = self.intent.root_cause.primary, self.intent.failure_summary
+        meant = ", expected" if summary.expected else ""
+        told = f"{summary.impact} {summary.error_code}{meant}: {primary.suspect}, {primary.confidence} %"
+        return f"{self.folder.name}  {told}{lacks}"
+
+
+def build(failure: Failure, now_ns: int) -> Intent:
+    """The intent for a failure, as data.
+
+    Args:
+        now_ns: wall time since the epoch.
+
+    Raises:
+        IntentError: what is known of the failure has no such form.
+    """
+    causes = hypotheses.causes(failure)
+    primary = causes[0]
+    try:
+        return Intent(
+            metadata=_metadata(failure, now_ns),
+            failure_summary=findings.summary(failure),
+            technical_details=_details(failure),
+            root_cause=RootCause(
+                primary=_hypothesis(primary),
+                support=_support(failure, primary),
+                other_cases=_other_cases(failure, primary),
+                alternatives=[_hypothesis(cause) for cause in causes[1:]],
+            ),
+            proposed_patch=proposal.patch(failure, primary),
+            impact=proposal.impact(failure, primary),
+            rollback=proposal.rollback(failure),
+            next_actions=proposal.next_actions(failure, primary),
+            sign_off=[SignOff(role="Reviewer"), SignOff(role="Approver")],
+        )
+    except ValidationError as error:
+        raise IntentError(f"there is no intent for {failure.case}: {error}") from error
+
+
+def write(root: Path, failure: Failure, now_ns: int) -> Path:
+    """Writes the intent for a failure; it is there whole or not at all.
+
+    Returns:
+        Its folder, `PI-<timestamp>-<test_id>.<case>` below the root; a second try has its number at the end.
+
+    Raises:
+        IntentError: it cannot be written.
+    """
+    intent = build(failure, now_ns)
+    folder = root / intent.metadata.intent_id
+    partial = root / f"{_PARTIAL}{secrets.token_hex(8)}"
+    try:
+        root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        partial.mkdir(mode=FOLDER_MODE)
+        try:
+            _put(partial / MARKDOWN, render(intent))
+            _put(partial / DATA, intent.model_dump_json(by_alias=True, indent=2) + "\n")
+            _sync(partial)
+            partial.rename(folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        _sync(root)
+    except OSError as error:
+        raise IntentError(f"the patch intent {folder} cannot be written: {error.strerror}") from error
+    return folder
+
+
+def render(intent: Intent) -> str:
+    """The intent as Markdown."""
+    return _template().render(intent=intent, patch_yaml=_patch_yaml(intent.proposed_patch))
+
+
+def missing(folder: Path) -> list[str]:
+    """What a written intent lacks: sections that are not there in their order, or are empty; data that is not valid.
+
+    It reads the files. Headings inside of logs do not count. Of a whole intent the list is empty.
+    """
+    try:
+        lines = (folder / MARKDOWN).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        lines = []
+    filled = _filled(lines)
+    lacking = [name for number, name in enumerate(SECTIONS, start=1) if not filled.get(f"{number}. {name}")]
+    return lacking if _data(folder) else [*lacking, DATA]
+
+
+def listed(root: Path) -> list[Found]:
+    """All below a root, the oldest first; none when there is no such folder."""
+    if not root.is_dir():
+        return []
+    return [Found(path, _data(path), tuple(missing(path))) for path in sorted(root.glob("PI-*")) if path.is_dir()]
+
+
+def named(root: Path, name: str) -> Found:
+    """The intent with this id, or the only one with this in its id.
+
+    Raises:
+        InputError: there is none, or more than one.
+    """
+    every = listed(root)
+    fitting = [found for found in every if found.folder.name == name]
+    fitting = fitting or [found for found in every if name in found.folder.name]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise InputError.of(f"there is no intent {name}; vx11 intent list shows those there are", root)
+    raise InputError.of(f"{name} fits several: {', '.join(found.folder.name for found in fitting)}", root)
+
+
+def _metadata(failure: Failure, now_ns: int) -> Metadata:
+    again = f".{failure.attempt}" if failure.attempt > 1 else ""
+    return Metadata(
+        intent_id=f"PI-{stamp(now_ns)}-{failure.test_id}.{failure.case}{again}",
+        generated=iso(now_ns),
+        test_id=failure.test_id,
+        test_case=failure.case,
+        description=failure.description or "none was given",
+        attempt=failure.attempt,
+        conductor_version=failure.version,
+        evidence=str(failure.evidence),
+    )
+
+
+def _details(failure: Failure) -> TechnicalDetails:
+    points, left_out = findings.points(failure)
+    return TechnicalDetails(
+        state_before=_state_before(failure),
+        errors=_errors(failure),
+        tracebacks=[
+            Excerpt(title=f"{test.suite}: {test.name}", text=_tail(test.traceback.splitlines(), TRACEBACK_LINES))
+            for test in failure.tests[:TRACEBACKS]
+            if test.traceback.strip()
+        ],
+        logs=_logs(failure),
+        evidence_points=points,
+        points_left_out=left_out,
+        deviations=findings.deviations(failure),
+    )
+
+
+def _state_before(failure: Failure) -> list[str]:
+    first = "only the core ran when the case began: the conductor plays no case before that is proved"
+    windows = [
+        f"{w['service']}: opened at {w.get('opened_at')}, ready at {w.get('ready_at') or 'no time: it never was'}, "
+        f"limits {_limits(w.get('resources') or {})}"
+        for w in failure.windows
+    ]
+    return [first, *(windows or ["no window was opened, or madre did not answer when she was asked for them"])]
+
+
+def _limits(resources: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in resources.items()) or "none"
+
+
+def _errors(failure: Failure) -> list[str]:
+    found = [failure.play_failure] if failure.play_failure else []
+    found += [f"{call.module}: {call.message}" for call in failure.calls if call.failed and call.message]
+    found += [f"{test.suite}, {test.name}: {test.message}" for test in failure.tests]
+    found += [f"{item.name}: {item.why}" for item in failure.wrong]
+    return list(dict.fromkeys(found)) or ["none: nothing that failed said why"]
+
+
+def _logs(failure: Failure) -> list[Excerpt]:
+    kept = [
+        Excerpt(title=service, text=_tail(lines, LOG_LINES) or "it wrote nothing")
+        for service, lines in failure.logs.items()
+    ]
+    why = "unknown: no service had a window, or madre did not answer when she was asked for the logs"
+    return kept or [Excerpt(title="no service", text=why)]
+
+
+def _tail(lines: Sequence[str], limit: int) -> str:
+    return "\n".join(lines[-limit:]).strip("\n")
+
+
+def _hypothesis(cause: Cause) -> Hypothesis:
+    return Hypothesis(
+        suspect=cause.suspect,
+        kind=cause.kind.value,
+        claim=cause.claim,
+        confidence=cause.confidence,
+        derived=f"{cause.derived} (rule {cause.rule})",
+    )
+
+
+def _support(failure: Failure, cause: Cause) -> list[str]:
+    """The evidence points that name the suspect; what the rule went by when none does."""
+    points, _ = findings.points(failure)
+    naming = [f"evidence point {point.number}: {point.observation}" for point in points if _names(point, cause)]
+    return naming or [f"no evidence point names it; it was derived from this: {cause.derived}"]
+
+
+def _names(point: Point, cause: Cause) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(cause.suspect)}(?![\w-])", point.observation) is not None
+
+
+def _other_cases(failure: Failure, cause: Cause) -> list[str]:
+    sharing = [
+        f"{other.case}, which uses it too: {other.verdict}" + (f" ({other.message})" if other.message else "")
+        for other in failure.others
+        if cause.suspect in other.services
+    ]
+    judged = f"{len(failure.others)} others were judged by then"
+    return sharing or [f"unknown: no other case of the run that uses {cause.suspect} had its verdict; {judged}"]
+
+
+def _patch_yaml(patch: Patch) -> Markdown:
+    data = patch.model_dump(by_alias=True, exclude={"validation"})
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+    return fence(f"# do not apply automatically\n{text}", "yaml")
+
+
+@cache
+def _template() -> "Template":
+    # Only a run with a failure pays for the import.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - Markdown, not HTML: `finalize` escapes each value
+        loader=PackageLoader("vx11.recovery", "."),
+        undefined=StrictUndefined,
+        finalize=_escaped,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["fence"] = fence
+    return environment.get_template(TEMPLATE)
+
+
+def _escaped(value: object) -> str:
+    return value if isinstance(value, Markdown) else inline(str(value))
+
+
+def _put(path: Path, text: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _filled(lines: list[str]) -> dict[str, bool]:
+    """Each section that stands in its place, and whether it says something."""
+    filled: dict[str, bool] = {}
+    current = ""
+    due = iter(f"{number}. {name}" for number, name in enumerate(SECTIONS, start=1))
+    expected = next(due)
+    for line, outside, is_head in _told(lines):
+        title = line.removeprefix("## ").strip() if outside and line.startswith("## ") else None
+        if title is not None:
+            current = title if title == expected else ""
+            if current:
+                filled[current] = False
+                expected = next(due, "")
+        elif current and not is_head and any(letter.isalnum() for letter in line):
+            filled[current] = filled[current] or not line.startswith("#") or not outside
+    return filled
+
+
+def _told(lines: list[str]) -> Iterator[tuple[str, bool, bool]]:
+    """Each line that is no fence itself, whether it is outside of fences, and whether it is the head of a table."""
+    mark = ""
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        match = _FENCE.match(line)
+        if not mark and match:
+            mark = match[1]
+        elif mark and line.strip() and not line.strip().strip(mark[0]) and len(line.strip()) >= len(mark):
+            mark = ""
+        else:
+            yield line, not mark, not mark and _DELIMITER.fullmatch(after.strip()) is not None
+
+
+def _data(folder: Path) -> Intent | None:
+    """The intent in a folder; None when its data cannot be read, or is no intent."""
+    try:
+        return Intent.model_validate_json((folder / DATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
