@@ -256,6 +256,8 @@ class _Run:
     def _work(self, cells: Sequence[Cell]) -> None:
         """All cells at once, then what needs the machine for itself in the first of them."""
         able = [case for case in self.plan.cases if not self._skips(cells[0], case)]
+        if not able:
+            return
         together = _Queue([case for case in able if not case.exclusive])
         alone = _Queue([case for case in able if case.exclusive])
         prepared = threading.Event()

@@ -1,0 +1,101 @@
+"""What a run decides by itself: what it skips, how many cells it uses, in which order cases begin."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from vx11.catalogue import allowlist, compose
+from vx11.conductor import actions, progress, run
+from vx11.conductor.judge import Verdict
+from vx11.conductor.matrix import Case
+from vx11.engines.process import ProcessEngine
+
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def make_case(tmp_path: Path) -> Callable[..., Case]:
+    """`make_case(name, wait=35, …)` is a case that waits so long."""
+
+    def make(name: str, wait: float = 0.0, **more: Any) -> Case:
+        known = {
+            "id": name,
+            "description": "",
+            "services": (),
+            "dependencies": {},
+            "actions": actions.read([{"wait": wait}] if wait else []),
+            "playbook": tmp_path,
+            "asserts": {},
+            "metrics": (),
+            "timeout": 60.0,
+            "priority": 0,
+            "exclusive": False,
+            "requires": (),
+            "tags": (),
+            "retries": 0,
+        }
+        return Case(**(known | more))
+
+    return make
+
+
+def test_what_the_engine_cannot_do_is_skipped_with_the_reason(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ProcessEngine, "_capabilities", lambda self: {"usage.cpu"})  # as an ordinary user has them
+    catalogue = write("bundle/catalogue.yml", "services:\n  web: {image: one, x-vx11: {process: {command: [true]}}}\n")
+    allowlist.update(catalogue.with_name("allowlist.yml"), compose.load(catalogue), ["web"])
+    write(
+        "bundle/matrix.yml",
+        """
+test_matrix:
+  cases:
+    - {id: cut, actions: [open_window: web, force_failure: network_partition]}
+    - {id: throttled, actions: [set_throttle: {cpu: 0.5, memory: 64MB}, open_window: web]}
+    - {id: asked-for, actions: [wait: 1s], requires: [usage.network]}
+""",
+    )
+    shown = io.StringIO()
+    options = run.Options(tmp_path / "bundle", evidence=tmp_path / "evidence")
+    done = run.run(options, progress.Plain(Console(file=shown, width=200)))
+    assert {item.case: (item.verdict, item.message) for item in done.results} == {
+        "cut": (Verdict.SKIPPED, "the engine process cannot do partition here"),
+        "throttled": (Verdict.SKIPPED, "the engine process cannot do limits.cpu, limits.memory here"),
+        "asked-for": (Verdict.SKIPPED, "the engine process cannot do usage.network here"),
+    }
+    assert done.passed
+    assert "cut skipped" in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("waits", "memory", "at_least", "at_most"),
+    [
+        ([], 2**34, 1, 1),
+        ([35], 2**34, 1, 1),
+        ([35, 35, 35, 35], 2**34, 4, 4),
+        ([35, 10, 30, 5, 0, 0, 0], 2**34, 3, 5),
+        ([35] * 40, 2**34, 8, run.MAX_CELLS),
+        ([35, 35, 35, 35], 2 * run.CELL_MEMORY, 2, 2),
+        ([35, 35, 35, 35], 0, 1, 1),
+    ],
+)
+def test_cells_are_chosen_by_what_cases_wait_for_and_by_memory(
+    make_case: Callable[..., Case], waits: list[float], memory: int, at_least: int, at_most: int
+) -> None:
+    cases = [make_case(f"c-{number}", wait) for number, wait in enumerate(waits)]
+    assert at_least <= run.cells_for(cases, memory=memory) <= at_most
+
+
+def test_a_shorter_time_scale_needs_no_more_cells(make_case: Callable[..., Case]) -> None:
+    cases = [make_case(f"c-{number}", 35) for number in range(8)]
+    assert run.cells_for(cases, 0.01, memory=2**34) <= run.cells_for(cases, memory=2**34)
+
+
+def test_the_longest_begin_first_and_priority_comes_before_that(make_case: Callable[..., Case]) -> None:
+    queue = run._Queue([make_case("short"), make_case("long", 30), make_case("now", 5, priority=1)])
+    taken = [queue.next() for _ in range(4)]
+    assert [case.id if case else None for case in taken] == ["now", "long", "short", None]
