@@ -322,7 +322,7 @@ class DockerEngine:
 
         What is paused has to be resumed by the daemon first.
         """
-        place = self._places.get(running.container)
+        place = self._place(running) if running.pid else None
         if place and place.group.is_frozen():
             return False
         try:
