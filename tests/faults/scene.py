@@ -292,7 +292,7 @@ class Scene:
     @property
     def evidence_path(self) -> Path:
         """The chain of the cell."""
-        return self.cell._evidence / "evidence.jsonl"
+        return self.cell.evidence / "evidence.jsonl"
 
     def evidence(self) -> list[Any]:
         """Its records."""

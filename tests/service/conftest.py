@@ -240,7 +240,7 @@ def shared_cell(
 
 
 def _evidence_of(cell: Cell) -> Path:
-    (path,) = cell._evidence.rglob("evidence.jsonl")
+    (path,) = cell.evidence.rglob("evidence.jsonl")
     return path
 
 
@@ -248,7 +248,7 @@ def _secrets_told(cell: Cell) -> list[str]:
     """Files of a cell that say its token or its key, other than the file of the key."""
     key = cell.folder / "key"
     hidden = [cell.token.encode(), key.read_bytes().strip()]
-    files = [path for root in (cell.folder, cell._evidence) for path in root.rglob("*") if path.is_file()]
+    files = [path for root in (cell.folder, cell.evidence) for path in root.rglob("*") if path.is_file()]
     return [str(path) for path in files if path != key and any(secret in path.read_bytes() for secret in hidden)]
 
 
