@@ -105,6 +105,18 @@ def test_what_is_paused_ends_without_control_groups_too(rootless_bench: Any, end
     expect_end_of_paused(rootless_bench, ending)
 
 
+def test_what_is_paused_hears_that_it_is_asked_to_end(bench: Any) -> None:
+    """By the quick way, or where that is not open to it by the daemon."""
+    started = bench.run(SPINS)
+    bench.says(started, "up")
+    bench.engine.pause(started.running)
+    begun = time.monotonic()
+    asked = bench.engine.ask(started.running, "SIGTERM")
+    bench.engine.stop(started.running, "SIGTERM", 10, asked=asked)
+    assert time.monotonic() - begun < 5
+    assert "told" in bench.lines(started)
+
+
 def test_a_cell_with_something_paused_can_be_purged(open_bench: Callable[..., Any], engine_name: Any) -> None:
     bench = open_bench(engine_name)
     started = bench.run(SPINS)
