@@ -149,3 +149,16 @@ def test_the_watchdog_loads_the_standard_library_alone() -> None:
 def test_windows_load_no_web_framework_and_no_docker() -> None:
     loaded = loaded_by("import vx11.windows.manager, vx11.windows.solo_madre")
     assert not {name.split(".")[0] for name in loaded} & WEB_AND_DOCKER
+
+
+def test_recovery_loads_no_conductor_and_no_templates_before_there_is_something_to_write() -> None:
+    loaded = loaded_by("import vx11.recovery.intent")
+    ours = {name.split(".")[1] for name in loaded if name.startswith("vx11.")}
+    assert ours <= {"recovery", "errors", "clock", "units"}
+    assert not {name.split(".")[0] for name in loaded} & (WEB_AND_DOCKER | {"jinja2"})
+
+
+@pytest.mark.parametrize("path", files(PACKAGE / "recovery"), ids=name_of)
+def test_recovery_starts_no_program(path: Path) -> None:
+    roots = {name.split(".")[0] for name in imported(path)}
+    assert not roots & {"subprocess", "multiprocessing", "ansible_runner"}

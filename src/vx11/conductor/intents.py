@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -64,12 +64,14 @@ class Judgement:
     Attributes:
         play_failure: why the playbook or a suite failed, empty when none did.
         late: whether only the clean-up showed that it failed.
+        at_ns: when, wall time since the epoch.
     """
 
     judged: Sequence[Judged]
     message: str
     play_failure: str
     late: bool = False
+    at_ns: int = field(default_factory=time.time_ns)
 
     def is_due(self, calls: Sequence[Call]) -> bool:
         """Whether there has to be an intent: something failed, or a suite did that was meant to."""
@@ -105,9 +107,8 @@ def write(
     Returns:
         Its folder, None when it could not be written, and whether it has every section.
     """
-    now = time.time_ns()
     try:
-        folder = intent.write(tried.root, failure(tried, seen, judgement, lines, now), now)
+        folder = intent.write(tried.root, failure(tried, seen, judgement, lines), time.time_ns())
     except (Vx11Error, OSError) as error:
         tried.chain.append("conductor", ACTION, tried.case.id, {"written": False, "why": str(error)})
         return None, False
@@ -118,16 +119,16 @@ def write(
     return folder, not lacking
 
 
-def failure(tried: Tried, seen: Seen, judgement: Judgement, lines: Mapping[str, Sequence[str]], now_ns: int) -> Failure:
+def failure(tried: Tried, seen: Seen, judgement: Judgement, lines: Mapping[str, Sequence[str]]) -> Failure:
     """What is known, as recovery takes it."""
-    boot = now_ns - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    boot = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     return Failure(
         test_id=tried.test_id,
         case=tried.case.id,
         description=tried.case.description,
         attempt=tried.number,
         version=__version__,
-        judged_ns=now_ns,
+        judged_ns=judgement.at_ns,
         message=judgement.message,
         evidence=tried.folder,
         matrix=tried.plan.path,

@@ -66,7 +66,7 @@ def summary(failure: Failure) -> Summary:
 
 
 def error_code(failure: Failure) -> str:
-    """One word for it: madre's own where she refused something, else ours."""
+    """One word for it: madre's own where it refused something, else ours."""
     if refused := refusals(failure):
         return code(refused[0])
     if died := ended(failure, DIED):
@@ -147,7 +147,7 @@ def points(failure: Failure) -> tuple[list[Point], int]:
             kept.append(item)
             room -= 1
     numbered = [
-        Point(number=number, at=iso(item.ns), observation=item.observation, source=item.source)
+        Point(number=number, at=iso(item.ns), observation=item.observation, source=item.source, is_failure=item.bad)
         for number, item in enumerate(kept, start=1)
     ]
     return numbered, len(found) - len(kept)
@@ -164,7 +164,7 @@ def _of_records(failure: Failure) -> Iterator[Seen]:
     for record in failure.records:
         data = record.get("data") or {}
         who = data.get("service") or names.get(record["subject"]) or record["subject"]
-        about = " ".join(str(data[name]) for name in ("reason", "detail", "why") if data.get(name))
+        about = ", ".join(str(data[name]) for name in ("reason", "detail", "why") if data.get(name))
         told = f"{who}: {record['action']}" + (f" ({about})" if about else "")
         bad = data.get("reason") in DIED or record["action"] == "stuck"
         yield Seen(int(record["wall_ns"]), told, f"madre's record {record['seq']}", bad)

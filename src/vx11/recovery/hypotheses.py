@@ -61,7 +61,7 @@ _REFUSALS = {
     "limits_differ": (Kind.REQUEST, "it is open with other limits than were asked for", 85),
     "limits_not_applied": (Kind.ENVIRONMENT, "this engine does not enforce a limit that is asked for", 80),
     "window_stuck": (Kind.CORE, "an earlier window of it could not be closed", 75),
-    "evidence_unavailable": (Kind.CORE, "madre cannot write evidence, so she opens nothing", 85),
+    "evidence_unavailable": (Kind.CORE, "madre cannot write evidence, so nothing is opened", 85),
     "returning_to_solo_madre": (Kind.CORE, "madre was returning to SOLO_MADRE", 75),
 }
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,13 +111,14 @@ def build(failure: Failure, now_ns: int) -> Intent:
     causes = hypotheses.causes(failure)
     primary = causes[0]
     try:
+        details = _details(failure)
         return Intent(
             metadata=_metadata(failure, now_ns),
             failure_summary=findings.summary(failure),
-            technical_details=_details(failure),
+            technical_details=details,
             root_cause=RootCause(
                 primary=_hypothesis(primary),
-                support=_support(failure, primary),
+                support=_support(details.evidence_points, primary),
                 other_cases=_other_cases(failure, primary),
                 alternatives=[_hypothesis(cause) for cause in causes[1:]],
             ),
@@ -233,13 +235,16 @@ def _details(failure: Failure) -> TechnicalDetails:
 
 
 def _state_before(failure: Failure) -> list[str]:
-    first = "only the core ran when the case began: the conductor plays no case before that is proved"
+    first = (
+        "SOLO_MADRE, as it was proved when the cell began (solo_madre_before in the run's evidence.jsonl) "
+        "and after each case in it (cleaned_up)"
+    )
     windows = [
         f"{w['service']}: opened at {w.get('opened_at')}, ready at {w.get('ready_at') or 'no time: it never was'}, "
         f"limits {_limits(w.get('resources') or {})}"
         for w in failure.windows
     ]
-    return [first, *(windows or ["no window was opened, or madre did not answer when she was asked for them"])]
+    return [first, *(windows or ["windows: none, or madre did not answer when it was asked for them"])]
 
 
 def _limits(resources: Mapping[str, Any]) -> str:
@@ -259,7 +264,7 @@ def _logs(failure: Failure) -> list[Excerpt]:
         Excerpt(title=service, text=_tail(lines, LOG_LINES) or "it wrote nothing")
         for service, lines in failure.logs.items()
     ]
-    why = "unknown: no service had a window, or madre did not answer when she was asked for the logs"
+    why = "unknown: no service had a window, or madre did not answer when it was asked for the logs"
     return kept or [Excerpt(title="no service", text=why)]
 
 
@@ -277,15 +282,12 @@ def _hypothesis(cause: Cause) -> Hypothesis:
     )
 
 
-def _support(failure: Failure, cause: Cause) -> list[str]:
-    """The evidence points that name the suspect; what the rule went by when none does."""
-    points, _ = findings.points(failure)
-    naming = [f"evidence point {point.number}: {point.observation}" for point in points if _names(point, cause)]
-    return naming or [f"no evidence point names it; it was derived from this: {cause.derived}"]
-
-
-def _names(point: Point, cause: Cause) -> bool:
-    return re.search(rf"(?<![\w-]){re.escape(cause.suspect)}(?![\w-])", point.observation) is not None
+def _support(points: Sequence[Point], cause: Cause) -> list[str]:
+    """The evidence points of the failure that name the suspect; all of them when none does."""
+    bad = [point for point in points if point.is_failure]
+    name = re.compile(rf"(?<![\w-]){re.escape(cause.suspect)}(?![\w-])")
+    naming = [point for point in bad if name.search(point.observation)]
+    return [f"evidence point {point.number}: {point.observation}" for point in naming or bad]
 
 
 def _other_cases(failure: Failure, cause: Cause) -> list[str]:
@@ -341,32 +343,32 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _filled(lines: list[str]) -> dict[str, bool]:
-    """Each section that stands in its place, and whether it says something."""
+def _filled(lines: Sequence[str]) -> dict[str, bool]:
+    """Each section that stands in its order, and whether it says something."""
+    titles = [f"{number}. {name}" for number, name in enumerate(SECTIONS, start=1)]
     filled: dict[str, bool] = {}
     current = ""
-    due = iter(f"{number}. {name}" for number, name in enumerate(SECTIONS, start=1))
-    expected = next(due)
     for line, outside, is_head in _told(lines):
-        title = line.removeprefix("## ").strip() if outside and line.startswith("## ") else None
-        if title is not None:
-            current = title if title == expected else ""
+        if outside and line.startswith("## "):
+            title = line[3:].strip()
+            current = title if title in titles else ""
             if current:
                 filled[current] = False
-                expected = next(due, "")
+                titles = titles[titles.index(current) + 1 :]
         elif current and not is_head and any(letter.isalnum() for letter in line):
-            filled[current] = filled[current] or not line.startswith("#") or not outside
+            filled[current] = filled[current] or not outside or not line.startswith("#")
     return filled
 
 
-def _told(lines: list[str]) -> Iterator[tuple[str, bool, bool]]:
+def _told(lines: Sequence[str]) -> Iterator[tuple[str, bool, bool]]:
     """Each line that is no fence itself, whether it is outside of fences, and whether it is the head of a table."""
     mark = ""
-    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+    for line, after in pairwise([*lines, ""]):
         match = _FENCE.match(line)
+        bare = line.strip()
         if not mark and match:
             mark = match[1]
-        elif mark and line.strip() and not line.strip().strip(mark[0]) and len(line.strip()) >= len(mark):
+        elif mark and len(bare) >= len(mark) and not bare.strip(mark[0]):
             mark = ""
         else:
             yield line, not mark, not mark and _DELIMITER.fullmatch(after.strip()) is not None

@@ -61,12 +61,13 @@ class Deviation(Model):
 
 
 class Point(Model):
-    """An evidence point."""
+    """An evidence point; `is_failure` when it is a part of the failure, and not of what led to it."""
 
     number: int
     at: Text
     observation: Text
     source: Text
+    is_failure: bool
 
 
 class TechnicalDetails(Model):

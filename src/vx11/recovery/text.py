@@ -9,7 +9,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\u
 _COLOUR = re.compile("\x1b\\[[0-9;]*[A-Za-z]")
 _MARKS = re.compile(r"[\\`*\[\]<>&|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 # What begins a block at the start of a line.
-_BLOCK = re.compile(r"^([-+#=:]|\d+(?=[.)]))")
+_BLOCK = re.compile(r"^([-+#=]|\d+(?=[.)](?:\s|$)))")
 _TICKS = re.compile("`+")
 
 
@@ -42,7 +42,7 @@ def fence(text: str, language: str = "text", margin: int = 0) -> Markdown:
     Args:
         margin: spaces before each line, as in a list.
     """
-    shown = safe(text).strip("\n")
+    shown = safe(text).strip("\n").expandtabs(4)
     longest = max((len(ticks) for ticks in _TICKS.findall(shown)), default=0)
     mark = "`" * max(3, longest + 1)
     return Markdown(indent(f"{mark}{language}\n{shown}\n{mark}", " " * margin))
