@@ -25,9 +25,14 @@ def test_health_is_as_promised(window):
 GENERATED = {"asserts": [{"patch_intent_generated": True}, {"no_auto_patch_applied": True}]}
 CASES: dict[str, tuple[list[Any] | str, dict[str, Any]]] = {
     "answers-wrong": ([OPEN, {"vx11.power.vx11_suite": {"name": "promise"}}], {"services": ["web"], **GENERATED}),
+    "meant-to": (
+        [OPEN, {"vx11.power.vx11_suite": {"name": "promise", "expect_failure": True}}],
+        {"services": ["web"], **GENERATED},
+    ),
     "leaks": ([{"ansible.builtin.shell": "setsid sleep 60 > /dev/null 2>&1 & exit 0"}], {}),
     "good": ([OPEN], {"services": ["web"]}),
 }
+EXPLAINED = ("answers-wrong", "meant-to", "leaks")
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +75,12 @@ def vx11(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_what_failed_has_an_intent_and_what_passed_has_none(ran: Any, root: Path) -> None:
     verdicts = {case: ran.case(case)["verdict"] for case in CASES}
-    assert verdicts == {"answers-wrong": "failed", "leaks": "leaked", "good": "passed"}
-    assert {path.name for path in root.iterdir()} == {intent_of(ran, case).name for case in ("answers-wrong", "leaks")}
+    assert verdicts == {"answers-wrong": "failed", "meant-to": "passed", "leaks": "leaked", "good": "passed"}
+    assert {path.name for path in root.iterdir()} == {intent_of(ran, case).name for case in EXPLAINED}
     assert ran.case("good")["intent"] is None
 
 
-@pytest.mark.parametrize("case", ["answers-wrong", "leaks"])
+@pytest.mark.parametrize("case", EXPLAINED)
 def test_it_has_every_section_and_is_for_its_owner_and_group(ran: Any, case: str) -> None:
     folder = intent_of(ran, case)
     assert folder.name.endswith(f"-{ran.result['test_id']}.{case}")
@@ -113,6 +118,16 @@ def test_its_patch_is_valid_yaml_that_asks_not_to_be_applied(ran: Any) -> None:
     assert patch["changes"][0]["why"]
 
 
+def test_a_failure_that_was_meant_is_explained_like_any_other(ran: Any) -> None:
+    found = json.loads((intent_of(ran, "meant-to") / "intent.json").read_text())
+    assert found["failure_summary"]["expected"]
+    assert (found["failure_summary"]["phase"], found["failure_summary"]["error_code"]) == ("suite", "suite_failed")
+    assert found["root_cause"]["primary"]["suspect"] == "web"
+    assert any(
+        text.startswith("answers-wrong, which uses it too: failed") for text in found["root_cause"]["other_cases"]
+    )
+
+
 def test_what_only_the_clean_up_shows_is_named(ran: Any) -> None:
     found = json.loads((intent_of(ran, "leaks") / "intent.json").read_text())
     assert found["failure_summary"]["phase"] == "clean-up"
@@ -133,6 +148,7 @@ def test_the_command_lists_and_shows_them(ran: Any, root: Path) -> None:
     assert listed.returncode == 0
     assert {item["test_case"]: item["suspect"] for item in json.loads(listed.stdout)} == {
         "answers-wrong": "web",
+        "meant-to": "web",
         "leaks": "leaks",
     }
     shown = vx11("intent", "show", "answers", "--intents", str(root))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from textwrap import shorten
 
 from junitparser import Error, JUnitXml, JUnitXmlError, TestCase, TestSuite
 from junitparser import Failure as Failed
@@ -33,6 +34,7 @@ from vx11.recovery.failure import Call as FailedCall
 
 LOG_LINES = 200
 GIT_TIMEOUT = 5.0
+MESSAGE_LENGTH = 300
 ACTION = "patch_intent"
 
 
@@ -173,7 +175,8 @@ def _failed_of(suite: TestSuite, path: Path) -> Iterator[FailedTest]:
         bad = next((item for item in case.result if isinstance(item, Failed | Error)), None)
         if bad is not None:
             ended = None if begun is None else begun + round(spent * 1e9)
-            yield FailedTest(_suite_of(case, path), str(case.name), str(bad.message or ""), str(bad.text or ""), ended)
+            message = shorten(str(bad.message or ""), MESSAGE_LENGTH, placeholder=" …")
+            yield FailedTest(_suite_of(case, path), str(case.name), message, str(bad.text or ""), ended)
 
 
 def _suite_of(case: TestCase, path: Path) -> str:

@@ -53,6 +53,7 @@ TRACEBACKS = 5
 TRACEBACK_LINES = 60
 FOLDER_MODE, FILE_MODE = 0o750, 0o640
 _PARTIAL = ".partial-"
+_TRACEBACK = "Traceback (most recent call last)"
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^`]*)$")
 _DELIMITER = re.compile(r"\|?(\s*:?-+:?\s*\|)+\s*:?-*:?\s*")
 
@@ -261,11 +262,23 @@ def _errors(failure: Failure) -> list[str]:
 
 def _logs(failure: Failure) -> list[Excerpt]:
     kept = [
-        Excerpt(title=service, text=_tail(lines, LOG_LINES) or "it wrote nothing")
+        Excerpt(title=service, text="\n".join(_excerpt(lines)) or "it wrote nothing")
         for service, lines in failure.logs.items()
     ]
     why = "unknown: no service had a window, or madre did not answer when it was asked for the logs"
     return kept or [Excerpt(title="no service", text=why)]
+
+
+def _excerpt(lines: Sequence[str]) -> list[str]:
+    """The last lines; where a traceback stands before them, it and what follows it at once, then fewer of them."""
+    tail = len(lines) - LOG_LINES
+    begun = max((number for number, line in enumerate(lines) if _TRACEBACK in line), default=tail)
+    if begun >= tail:
+        return list(lines[-LOG_LINES:])
+    end = len(lines) - LOG_LINES // 2
+    shown = list(lines[begun : min(begun + LOG_LINES, end)])
+    left_out = end - begun - len(shown)
+    return [*shown, *([f"[{left_out} lines left out]"] if left_out else []), *lines[end:]]
 
 
 def _tail(lines: Sequence[str], limit: int) -> str:

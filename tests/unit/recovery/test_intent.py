@@ -239,3 +239,23 @@ def test_a_bundle_outside_of_git_says_that_its_commit_is_unknown(make_failure: M
     steps = build(make_failure(), NOW).rollback
     assert "unknown" in steps[1].purpose
     assert shlex.split(steps[1].command) == ["cp", "-a", "--", "/bundle.before-patch/.", "/bundle"]
+
+
+TRACEBACK = ["Traceback (most recent call last):", "IndexError: 7"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        (["a", "b"], ["a", "b"]),
+        ([str(number) for number in range(99)], [str(number) for number in range(59, 99)]),
+        ([*TRACEBACK, *["get"] * 19], [*TRACEBACK, *["get"] * 19]),
+        ([*TRACEBACK, *["get"] * 50], [*TRACEBACK, *["get"] * 50]),
+        ([*TRACEBACK, *["get"] * 98], [*TRACEBACK, *["get"] * 38, "[40 lines left out]", *["get"] * 20]),
+    ],
+)
+def test_a_log_is_shown_from_its_end_and_its_last_traceback_too(
+    make_failure: MakeFailure, lines: list[str], shown: list[str]
+) -> None:
+    (excerpt,) = build(make_failure(logs={"web": lines}), NOW).technical_details.logs
+    assert excerpt.text.splitlines() == shown
