@@ -310,7 +310,20 @@ def _wrong_time(promise: Promise, story: Story, saw: Seen, lives: Lives) -> Iter
             yield f"began to close {earliest - begun:.3f} s too early for `{story.reason}`"
     if begun > limit:
         yield f"began to close {begun - due.last:.3f} s after it was due, {begun - limit:.3f} s later than it may"
-    if saw.begun < math.inf and promise.grace and story.reason != "forced":
-        given = saw.ended - saw.begun
+    asked = _asked(story, saw)
+    if asked < math.inf and promise.grace and story.reason != "forced":
+        given = saw.ended - asked
         if given < promise.grace - GRAIN:
             yield f"had {given:.3f} s between its first signal and its end, less than its grace"
+
+
+def _asked(story: Story, saw: Seen) -> float:
+    """When it got its first signal; where that was not seen, when madre said that it closes, right before it.
+
+    Infinite for what the watchdog closed: it signals by itself, and what the daemon tells of comes after the grace.
+    """
+    if story.reason == "watchdog":
+        return math.inf
+    if saw.begun < math.inf or not (story.closing and story.reason in ("expired", "requested")):
+        return saw.begun
+    return _at(story.closing[0])

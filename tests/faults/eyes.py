@@ -19,6 +19,10 @@ from .audit import Seen, now
 LOOK = 0.05
 
 
+# The signal of a kill, as Docker and as Podman write it.
+KILL = ("9", "SIGKILL")
+
+
 class Eye(Protocol):
     """What was seen until now, by window."""
 
@@ -26,7 +30,7 @@ class Eye(Protocol):
 
 
 class DockerEye:
-    """Hears the daemon's events about containers of a cell.
+    """Hears the daemon's events about containers of a cell; stop signals that do not go through it are not heard.
 
     Args:
         client: a connection of its own.
@@ -40,14 +44,15 @@ class DockerEye:
 
     def _listen(self) -> None:
         for event in self._stream:
-            self._hear(event["Action"], event["Actor"]["Attributes"]["vx11.window"], now())
+            self._hear(event["Action"], event["Actor"]["Attributes"], now())
 
-    def _hear(self, action: str, window: str, at: float) -> None:
+    def _hear(self, action: str, about: Mapping[str, str], at: float) -> None:
+        window = about["vx11.window"]
         saw = self.seen.get(window, Seen())
-        if action == "kill":
+        if action == "kill" and about.get("signal") not in KILL:  # which may have been asked to end before
             self.seen[window] = Seen(min(saw.begun, at), saw.ended)
         elif action == "die":
-            self.seen[window] = Seen(min(saw.begun, at), min(saw.ended, at))
+            self.seen[window] = Seen(saw.begun, min(saw.ended, at))
 
     def close(self) -> None:
         """Stops listening."""

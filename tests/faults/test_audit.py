@@ -44,6 +44,12 @@ KEPT: dict[str, tuple[Any, ...]] = {
     "still starting when it was due": (ledger(accepted=False), LIVES, story(DUE + LATE + STARTING, "open_failed")),
     "never heard of again": (Ledger(), LIVES, [opening(), record(105, "closed", reason="lost")]),
     "never answered": (Ledger(), LIVES, story(DUE, "expired")),
+    "given its grace, by a signal that nobody saw": (
+        ledger(grace=1.0),
+        LIVES,
+        story(DUE, "expired"),
+        {"w": Seen(ended=DUE + 1.1)},
+    ),
     "given its grace": (ledger(grace=1.0), LIVES, story(DUE, "expired"), {"w": Seen(DUE + 0.1, DUE + 1.1)}),
 }
 BROKEN: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -79,6 +85,10 @@ BROKEN: dict[str, tuple[str, tuple[Any, ...]]] = {
     "crashed for no cause": ("no cause", (ledger(), LIVES, story(105, "crashed"))),
     "accepted, then failed": ("heard that it was open", (ledger(), LIVES, story(105, "open_failed"))),
     "accepted, then lost": ("heard that it was open", (ledger(), LIVES, story(105, "lost"))),
+    "no grace, by a signal that nobody saw": (
+        "less than its grace",
+        (ledger(grace=1.0), LIVES, story(DUE, "expired"), {"w": Seen(ended=DUE + 0.3)}),
+    ),
     "no grace": (
         "less than its grace",
         (ledger(grace=1.0), LIVES, story(DUE, "expired"), {"w": Seen(DUE + 0.1, DUE + 0.3)}),

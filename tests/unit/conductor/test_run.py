@@ -47,7 +47,9 @@ def test_what_the_engine_cannot_do_is_skipped_with_the_reason(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ProcessEngine, "_capabilities", lambda self: {"usage.cpu"})  # as an ordinary user has them
-    catalogue = write("bundle/catalogue.yml", "services:\n  web: {image: one, x-vx11: {process: {command: [sleep, '9']}}}\n")
+    catalogue = write(
+        "bundle/catalogue.yml", "services:\n  web: {image: one, x-vx11: {process: {command: [sleep, '9']}}}\n"
+    )
     allowlist.update(catalogue.with_name("allowlist.yml"), compose.load(catalogue), ["web"])
     write(
         "bundle/matrix.yml",
