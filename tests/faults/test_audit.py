@@ -87,7 +87,7 @@ BROKEN: dict[str, tuple[str, tuple[Any, ...]]] = {
     "accepted, then lost": ("heard that it was open", (ledger(), LIVES, story(105, "lost"))),
     "no grace, by a signal that nobody saw": (
         "less than its grace",
-        (ledger(grace=1.0), LIVES, story(DUE, "expired"), {"w": Seen(ended=DUE + 0.3)}),
+        (ledger(grace=1.0), LIVES, story(DUE + 0.5, "expired"), {"w": Seen(ended=DUE + 1.2)}),
     ),
     "no grace": (
         "less than its grace",

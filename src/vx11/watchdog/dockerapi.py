@@ -72,6 +72,20 @@ def stop(container: str, grace: float) -> None:
         raise _refusal(status, body)
 
 
+def kill(container: str) -> None:
+    """Has the daemon kill a container, and waits until it sees that it has ended.
+
+    Raises:
+        DaemonError: it did not, or does not see it.
+    """
+    status, body = call("POST", f"/containers/{container}/kill", ANSWER_TIMEOUT)
+    if status not in (204, 404, 409):  # 409: it does not run
+        raise _refusal(status, body)
+    status, body = call("POST", f"/containers/{container}/wait", STOP_MARGIN)
+    if status not in (200, 404):
+        raise _refusal(status, body)
+
+
 def _json(path: str) -> Any:
     """What the daemon has at a path; None when it says that there is nothing."""
     status, body = call("GET", path, ANSWER_TIMEOUT)

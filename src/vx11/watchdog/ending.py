@@ -64,7 +64,10 @@ def _end_container(target: Target, grace: float) -> None:
         try:
             if state and state.get("Paused"):
                 dockerapi.unpause(target.container)
-            dockerapi.stop(target.container, left)
+            if left:
+                dockerapi.stop(target.container, left)
+            else:  # a second stop signal means to many programs that they should break off
+                dockerapi.kill(target.container)
         finally:
             left = max(0.0, left - (time.monotonic() - begun))
         if _runs(dockerapi.state(target.container)):

@@ -189,6 +189,9 @@ class _Daemon(http.server.BaseHTTPRequestHandler):
             self.server.paused.discard(container)
         elif self.server.obeys and self.server.stop_status == 204 and container not in self.server.paused:
             self.server.running.discard(container)
+        if self.path.endswith("/wait") and self.server.stop_status == 204:
+            self._answer(200, {"StatusCode": 137})
+            return
         self._answer(self.server.stop_status, {"message": "cannot stop it"} if self.server.stop_status == 500 else None)
 
     def _answer(self, status: int, body: Any) -> None:
