@@ -36,6 +36,9 @@ allowlist_app = typer.Typer(
 window_app = typer.Typer(
     no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Windows of a running madre."
 )
+test_app = typer.Typer(
+    no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Tests that a host runs by itself."
+)
 matrix_app = typer.Typer(no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Test matrices.")
 intent_app = typer.Typer(
     no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Patch intents: what failed, and why."
@@ -43,6 +46,7 @@ intent_app = typer.Typer(
 app.add_typer(token_app, name="token")
 app.add_typer(allowlist_app, name="allowlist")
 app.add_typer(window_app, name="window")
+app.add_typer(test_app, name="test")
 app.add_typer(matrix_app, name="matrix")
 app.add_typer(intent_app, name="intent")
 
@@ -401,6 +405,61 @@ def _show(window: dict[str, Any], as_json: bool) -> None:
     _print(window, as_json, lines)
 
 
+TestId = Annotated[str, typer.Argument(metavar="TEST", help="The test's id.")]
+
+
+@test_app.command("run")
+def run_test(
+    matrix: Annotated[str, typer.Argument(metavar="MATRIX_ID", help="A matrix that is installed on the host.")],
+    evidence_path: Annotated[str, typer.Option(help="Folder below the host's evidence root of tests.")] = ".",
+    profile: Annotated[str, typer.Option(help="Throttle profile of the matrix.")] = "low_power",
+    engine: Annotated[EngineChoice | None, typer.Option(help="What runs services [default: the host's].")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Answer when it has ended.")] = False,
+    url: UrlOption = DEFAULT_URL,
+    token: TokenOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Has a host run one of its matrices; with --wait it ends as `vx11 test result` does."""
+    madre = _madre(url, token)
+    body = {"matrix_id": matrix, "evidence_path": evidence_path, "throttle_profile": profile}
+    accepted = madre.post("/api/v1/tests/execute", **body, engine=engine.value if engine else None)
+    if wait:
+        typer.echo(f"{accepted['test_id']} is accepted", err=True)
+        _print_test(madre.ended_test(accepted["test_id"]), as_json)
+    else:
+        _print(accepted, as_json, lambda: [f"{accepted['test_id']} is accepted; evidence: {accepted['evidence']}"])
+
+
+@test_app.command("result")
+def show_test(test: TestId, url: UrlOption = DEFAULT_URL, token: TokenOption = "", as_json: JsonFlag = False) -> None:
+    """Shows what a test has come to; ends with 0 when it has passed, 130 when it was cancelled, else 1."""
+    _print_test(_madre(url, token).test_result(test), as_json)
+
+
+@test_app.command("cancel")
+def cancel_test(test: TestId, url: UrlOption = DEFAULT_URL, token: TokenOption = "", as_json: JsonFlag = False) -> None:
+    """Tells a test to end; it cleans up by itself."""
+    found = _madre(url, token).cancel_test(test)
+    _print(found, as_json, lambda: [f"{found['test_id']} was told to end"])
+
+
+def _print_test(found: dict[str, Any], as_json: bool) -> None:
+    def lines() -> list[str]:
+        cases = [f"{item['case']} {item['verdict']} {item['message']}".rstrip() for item in found["cases"]]
+        reason = [f"aborted: {line}" for line in (found["reason"] or "").splitlines()]
+        left = [f"left behind: {what}" for what in found["left"]]
+        evidence = [f"evidence: {found['evidence']}"] if found["evidence"] else []
+        counts = ", ".join(f"{number} {verdict}" for verdict, number in found["verdicts"].items())
+        summary = f"{found['state']}; {len(found['cases'])} of {len(found['planned'])} cases: {counts or 'none yet'}"
+        return [*cases, *reason, *left, *evidence, summary]
+
+    _print(found, as_json, lines)
+    if found["cancelled_by"] and found["state"] == "aborted":
+        raise typer.Exit(INTERRUPTED)
+    if not found["passed"]:
+        raise typer.Exit(FAILED)
+
+
 MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The file, or the folder of its bundle.")]
 
 
@@ -410,8 +469,17 @@ def matrix_validate(matrix: MatrixFile, as_json: JsonFlag = False) -> None:
     from vx11.conductor import collection
     from vx11.conductor import matrix as matrices
 
-    found = matrices.load(matrix, collection.find(matrix))
-    about = {"matrix": str(found.path), "cases": len(found.cases)}
+    try:
+        found = matrices.load(matrix, collection.find(matrix))
+    except InputError as error:
+        if as_json:
+            told = [
+                {"message": problem.message, "path": problem.path and str(problem.path), "line": problem.line}
+                for problem in error.problems
+            ]
+            typer.echo(json.dumps({"matrix": str(matrix), "problems": told}, indent=2))
+        raise
+    about = {"matrix": str(found.path), "cases": len(found.cases), "problems": []}
     _print(about, as_json, lambda: [f"{found.path}: {len(found.cases)} cases, no problem"])
 
 
@@ -468,6 +536,7 @@ def run_matrix(
         Path | None, typer.Option(help="Folder for patch intents [default: patch_intents beside the evidence].")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Put the reports here too.")] = None,
+    test_id: Annotated[str | None, typer.Option(help="Id of the run, given by madre.", hidden=True)] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Runs a matrix in cells of its own, from the proof of SOLO_MADRE before to the proof after."""
@@ -486,6 +555,7 @@ def run_matrix(
         cells=cells,
         profile=profile,
         time_scale=time_scale,
+        test_id=test_id,
     )
     with progress.choose(console) as shown:
         done = run.run(options, shown)

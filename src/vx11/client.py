@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from httpx_sse import EventSource, connect_sse
@@ -16,6 +17,7 @@ EVENTS = "/api/v1/windows/events"
 # madre says at least each 15 s that it is alive.
 SILENCE = httpx.Timeout(5.0, read=40.0)
 PAUSE, LONGEST_PAUSE = 0.5, 5.0
+TEST_PAUSE = 2.0
 
 
 def _ignored(now: bool) -> None:
@@ -156,6 +158,32 @@ class Madre:
     def solo_madre(self, *, dry_run: bool = False, foreign: str | None = None) -> dict[str, Any]:
         """Returns the cell to SOLO_MADRE; `foreign` is `report` or `stop`, None for what madre is configured to do."""
         return self.post("/api/v1/system/solo_madre", dry_run=dry_run, foreign=foreign)
+
+    def test_result(self, test_id: str) -> dict[str, Any]:
+        """What a test has come to so far."""
+        return self.call("GET", f"/api/v1/tests/results/{quote(test_id, safe='')}")
+
+    def cancel_test(self, test_id: str) -> dict[str, Any]:
+        """Tells a test to end."""
+        return self.call("DELETE", f"/api/v1/tests/{quote(test_id, safe='')}")
+
+    def ended_test(self, test_id: str) -> dict[str, Any]:
+        """Waits until a test has ended, also over a restart of madre; answers what it came to.
+
+        Raises:
+            MadreRefused: there is no such test, or the token is no longer taken.
+        """
+        while True:
+            with suppress(MadreUnreachable):
+                try:
+                    found = self.test_result(test_id)
+                except MadreRefused as error:
+                    if not _may_pass(error):
+                        raise
+                else:
+                    if found["state"] in ("finished", "aborted"):
+                        return found
+            time.sleep(TEST_PAUSE)
 
     def is_alive(self) -> bool:
         """Whether the entry answers."""

@@ -12,6 +12,7 @@ MADRE_LOCK = "madre.lock"
 WATCHDOG_LOCK = "watchdog.lock"
 WINDOWS = "windows"
 LOGS = "logs"
+JOBS = "jobs"
 CLOSED_BY_WATCHDOG = ".closed-by-watchdog"
 
 

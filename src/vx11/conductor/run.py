@@ -57,6 +57,7 @@ class Options:
         cells: how many cases run side by side; None for as many as shorten the run and fit into memory.
         profile: throttle profile of the bundle.
         time_scale: by how much waits and times to live are longer than the matrix says.
+        test_id: the id of the run; None to make one up.
     """
 
     matrix: Path
@@ -69,6 +70,7 @@ class Options:
     cells: int | None = None
     profile: str = profiles.DEFAULT
     time_scale: float = 1.0
+    test_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def run(options: Options, progress: Progress) -> RunResult:
             options.report.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError.of(f"reports cannot be put there: {error.strerror}", options.report) from error
-    test_id = f"e2e-{secrets.token_hex(4)}"
+    test_id = options.test_id or f"e2e-{secrets.token_hex(4)}"
     intents = (options.intents or options.evidence.resolve().parent / INTENTS).resolve()
     folder = RunFolder(options.evidence.resolve(), test_id, time.time_ns())
     with _cancelled_by_signals(progress) as cancelled:

@@ -14,6 +14,7 @@ from vx11 import __version__
 from vx11.errors import Vx11Error
 from vx11.madre import problems, routes
 from vx11.madre.guard import Guard
+from vx11.madre.jobs import Jobs
 from vx11.madre.metrics import WindowCollector
 from vx11.madre.settings import Rate
 from vx11.tokens import Bearer
@@ -23,6 +24,7 @@ from vx11.yamlfile import dotted, sentence
 
 def build(
     windows: Windows,
+    jobs: Jobs,
     *,
     check: Callable[[str], Bearer],
     rate: Rate | None,
@@ -34,6 +36,7 @@ def build(
 
     Args:
         windows: the windows of the cell; started and stopped by whoever serves.
+        jobs: the tests of the cell.
         check: tells whose token it is.
         rate: requests a token; None for no limit.
         registry: where metrics are collected.
@@ -50,7 +53,7 @@ def build(
     )
     registry.register(WindowCollector(windows))
     export = partial(generate_latest, registry)
-    app.state.desk = routes.Desk(windows, export, stop_foreign=stop_foreign, faults=faults)
+    app.state.desk = routes.Desk(windows, jobs, export, stop_foreign=stop_foreign, faults=faults)
     app.include_router(routes.entry)
     app.include_router(routes.api)
     app.add_middleware(Guard, check=check, rate=rate, record=windows.record)

@@ -71,7 +71,7 @@ class Guard:
             self._record_refusal(scope["path"], str(error))
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             return problems.response("token_invalid", "the token is not valid here and now", headers=challenge)
-        if endpoint.scope not in bearer.scopes:
+        if not bearer.scopes.issuperset(endpoint.scope.split()):
             self._record(bearer.subject, "scope_missing", scope["path"], {"scope": endpoint.scope})
             return problems.response("scope_missing", f"this needs a token with the scope {endpoint.scope}")
         wait = self._limiters[endpoint.budget].take(bearer.token_id or bearer.subject, time.monotonic())

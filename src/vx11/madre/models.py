@@ -1,5 +1,6 @@
 """What requests and answers look like; the source of the OpenAPI description."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -7,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vx11.catalogue.limits import Limits
 from vx11.clock import Instant, iso
+from vx11.engines.select import EngineName
+from vx11.evidence.runs import CaseVerdict
+from vx11.madre.jobs import Job, Result, State
 from vx11.units import Seconds, Size
 from vx11.windows.events import Kind
 from vx11.windows.usage import Sample
@@ -126,6 +130,19 @@ class SoloMadre(Request):
     foreign: Literal["report", "stop"] | None = Field(
         default=None, description="what becomes of what is not ours; default: as madre is configured, else report"
     )
+
+
+class Execute(Request):
+    """Runs a matrix that is installed on the host."""
+
+    model_config = _example({"matrix_id": "e2e", "evidence_path": "nightly", "throttle_profile": "low_power"})
+
+    matrix_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of the matrix's folder")
+    evidence_path: str = Field(default=".", description="folder below the evidence root of tests")
+    throttle_profile: Literal["low_power", "baseline", "stress"] = Field(
+        default="low_power", description="one of the matrix's profiles"
+    )
+    engine: EngineName | None = Field(default=None, description="default: the engine of this madre")
 
 
 class LegacyOpen(BaseModel):
@@ -338,6 +355,92 @@ class SoloMadreView(BaseModel):
     took_ms: float
 
 
+class Accepted(BaseModel):
+    """A test that was accepted."""
+
+    test_id: str
+    state: Literal["accepted"] = "accepted"
+    results: str = Field(description="path that answers what it has come to")
+    evidence: str = Field(description="evidence root of its run")
+
+    @classmethod
+    def of(cls, job: Job) -> "Accepted":
+        """From the job."""
+        return cls(test_id=job.test_id, results=f"/api/v1/tests/results/{job.test_id}", evidence=str(job.evidence))
+
+
+class CaseView(BaseModel):
+    """A case that has its verdict."""
+
+    case: str
+    verdict: str = Field(description="passed, failed, flaky, skipped, aborted or leaked")
+    message: str = Field(description="why it did not pass")
+    attempts: int = Field(description="0: it never began")
+    duration_s: float | None
+    asserts: list[dict[str, Any]]
+    metrics: dict[str, Any]
+
+    @classmethod
+    def of(cls, found: CaseVerdict) -> "CaseView":
+        """From its evidence."""
+        return cls(
+            case=found.case,
+            verdict=found.verdict,
+            message=found.message,
+            attempts=found.attempts,
+            duration_s=found.duration,
+            asserts=list(found.asserts),
+            metrics=found.metrics,
+        )
+
+
+class TestView(BaseModel):
+    """What a test has come to so far."""
+
+    test_id: str
+    state: State
+    passed: bool | None = Field(description="null until it has ended")
+    reason: str | None = Field(description="why it was aborted")
+    matrix_id: str | None = Field(description="null, as all that was asked for, where madre did not start it")
+    throttle_profile: str | None
+    engine: str | None
+    accepted_at: str | None
+    accepted_by: str | None
+    cancelled_by: str | None
+    started_at: str | None
+    ended_at: str | None
+    evidence: str | None = Field(description="folder of its run; null until it has one")
+    planned: list[str] = Field(description="ids of its cases")
+    verdicts: dict[str, int] = Field(description="how many cases so far have each verdict")
+    cases: list[CaseView] = Field(description="those that have their verdict")
+    left: list[str] = Field(description="what could not be removed at its end")
+
+    @classmethod
+    def of(cls, result: Result) -> "TestView":
+        """From state file and evidence."""
+        job, run = result.job, result.run
+        verdicts = run.verdicts if run else ()
+        return cls(
+            test_id=result.test_id,
+            state=result.state,
+            passed=result.passed,
+            reason=result.reason,
+            matrix_id=job.matrix if job else None,
+            throttle_profile=job.profile if job else None,
+            engine=job.engine if job else None,
+            accepted_at=job.accepted.iso() if job else None,
+            accepted_by=job.accepted_by if job else None,
+            cancelled_by=job.cancelled_by if job else None,
+            started_at=_iso(run.started_ns) if run else None,
+            ended_at=_iso(run.ended_ns) if run else None,
+            evidence=str(run.folder) if run else None,
+            planned=list(run.planned) if run else [],
+            verdicts=dict(Counter(item.verdict for item in verdicts)),
+            cases=[CaseView.of(item) for item in verdicts],
+            left=list(run.left) if run else [],
+        )
+
+
 class Health(BaseModel):
     """Liveness of the entry."""
 
@@ -361,6 +464,10 @@ def legacy(window: Window, now: Instant) -> LegacyWindow:
         closed_at=iso(window.closed.wall_ns) if window.closed else None,
         duration_sec=round(window.open_seconds(now), 3) if window.closed else None,
     )
+
+
+def _iso(wall_ns: int | None) -> str | None:
+    return None if wall_ns is None else iso(wall_ns)
 
 
 def _ms(start: Instant | None, end: Instant | None) -> float | None:

@@ -13,6 +13,7 @@ from fastapi.security import HTTPBearer
 from starlette.responses import Response
 
 from vx11.madre import models
+from vx11.madre.jobs import Jobs, Wanted
 from vx11.madre.streams import EXAMPLE, EventStream, Stream, Streams
 from vx11.windows import solo_madre
 from vx11.windows.errors import FaultsOff
@@ -22,14 +23,14 @@ from vx11.windows.window import Window
 
 Answer = TypeVar("Answer")
 CORE = ["madre"]
-_PLACES = {"work": 64, "quick": 8, "close": 64, "solo_madre": 8}
+_PLACES = {"work": 64, "quick": 8, "close": 64, "solo_madre": 8, "tests": 4}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"application/problem+json": {}}}
     for status, text in {
         401: "The token is missing or not valid",
         403: "The token, or the allowlist, does not allow this",
-        404: "There is no such service or window",
-        409: "The window cannot be had like this",
+        404: "There is no such service, window, matrix or test",
+        409: "The window, or the test, cannot be had like this",
         422: "The request is not valid",
         429: "Too many requests; see Retry-After",
         502: "The service did not open, or the fault did not take effect",
@@ -41,8 +42,11 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 class Desk:
     """Where routes find the windows, and threads to ask them in."""
 
-    def __init__(self, windows: Windows, export: Callable[[], bytes], *, stop_foreign: bool, faults: bool) -> None:
+    def __init__(
+        self, windows: Windows, jobs: Jobs, export: Callable[[], bytes], *, stop_foreign: bool, faults: bool
+    ) -> None:
         self.windows = windows
+        self.jobs = jobs
         self.streams = Streams(windows, self.view)
         self.export = export
         self.stop_foreign = stop_foreign
@@ -234,6 +238,30 @@ async def enforce_solo_madre(desk: AtDesk, actor: Actor, body: models.SoloMadre 
         )
 
     return await desk.ask("solo_madre", answer)
+
+
+@api.post("/api/v1/tests/execute", tags=["tests"], status_code=202)
+async def execute_test(body: models.Execute, desk: AtDesk, actor: Actor) -> models.Accepted:
+    """Runs an installed matrix in test cells of its own, as a process of its own; one at a time."""
+    wanted = Wanted(body.matrix_id, body.evidence_path, body.throttle_profile, body.engine)
+
+    def execute() -> models.Accepted:
+        desk.windows.expect_not_returning(f"the test of {body.matrix_id} was not started")
+        return models.Accepted.of(desk.jobs.execute(wanted, actor))
+
+    return await desk.ask("tests", execute)
+
+
+@api.get("/api/v1/tests/results/{test_id}", tags=["tests"])
+async def show_test(test_id: str, desk: AtDesk) -> models.TestView:
+    """What a test has come to so far; also one that `vx11 run` did below the evidence root of tests."""
+    return await desk.ask("quick", lambda: models.TestView.of(desk.jobs.result(test_id)))
+
+
+@api.delete("/api/v1/tests/{test_id}", tags=["tests"], status_code=202)
+async def cancel_test(test_id: str, desk: AtDesk, actor: Actor) -> models.TestView:
+    """Tells a test to end; it ends its case, cleans up, and is then `aborted`."""
+    return await desk.ask("close", lambda: models.TestView.of(desk.jobs.cancel(test_id, actor)))
 
 
 @api.post("/madre/power/window/open", tags=["older clients"], deprecated=True)

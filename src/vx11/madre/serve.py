@@ -18,11 +18,12 @@ from vx11.engines import select
 from vx11.engines.port import Engine
 from vx11.errors import EnvironmentProblem
 from vx11.evidence.chain import Chain, EvidenceError
-from vx11.madre import app
+from vx11.madre import app, jobs
+from vx11.madre.matrices import Matrices
 from vx11.madre.metrics import CountedEvidence
 from vx11.madre.services import FileServices
 from vx11.madre.settings import Settings
-from vx11.statefiles import MADRE_LOCK, held_lock
+from vx11.statefiles import JOBS, MADRE_LOCK, held_lock
 from vx11.windows.books import Evidence
 from vx11.windows.manager import Windows
 from vx11.windows.store import StateStore
@@ -72,20 +73,21 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
     store = StateStore(settings.cell_state)
     with _cell_lock(store), contextlib.closing(settings.bind()) as bound:
         engine = select.make(settings.engine, settings.cell, settings.cell_state, settings.data / settings.cell)
-        chain = _evidence(settings)
         registry = CollectorRegistry()
+        evidence, clock = CountedEvidence(_evidence(settings), registry), Clock()
         windows = Windows(
             cell=settings.cell,
             services=services,
             engine=engine,
             store=store,
-            evidence=CountedEvidence(chain, registry),
-            clock=Clock(),
+            evidence=evidence,
+            clock=clock,
             profile=profile.limits(),
             usage_interval=settings.usage_interval or profile.usage_interval,
         )
         application = app.build(
             windows,
+            _jobs(settings, engine, evidence, clock),
             check=lambda token: tokens.check(token, key, cell=settings.cell, require_aud_jti=settings.require_aud_jti),
             rate=settings.rate_limit,
             registry=registry,
@@ -113,6 +115,19 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
             ).run(sockets=[bound])
         finally:
             windows.stop()
+
+
+def _jobs(settings: Settings, engine: Engine, evidence: Evidence, clock: Clock) -> jobs.Jobs:
+    seen = jobs.environment()
+    return jobs.Jobs(
+        folder=settings.cell_state / JOBS,
+        matrices=Matrices(settings.matrices, seen),
+        root=settings.tests_root,
+        engine=engine.name,
+        evidence=evidence,
+        clock=clock,
+        environment=seen,
+    )
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

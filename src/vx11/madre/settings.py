@@ -16,6 +16,7 @@ from vx11.engines.select import EngineName
 from vx11.errors import InputError
 from vx11.units import Seconds
 
+_PATHS = ("catalogue", "allowlist", "key", "state", "evidence", "data", "profiles", "matrices", "tests_evidence")
 _RATE = re.compile(r"(\d+)/(s|min|h)(?::(\d+))?")
 DEAD_AFTER_MS = 30_000
 _PERIOD = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -88,6 +89,8 @@ class Settings(Model):
     dependencies: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     foreign: Literal["report", "stop"] = "report"
     faults: bool = False
+    matrices: Path = Path("/usr/share/vx11/matrices")
+    tests_evidence: Path | None = None
 
     @field_validator("listen")
     @classmethod
@@ -137,6 +140,11 @@ class Settings(Model):
         """The evidence folder of this cell: each has a chain of its own."""
         return self.evidence if self.cell == "default" else self.evidence / self.cell
 
+    @property
+    def tests_root(self) -> Path:
+        """The evidence root of tests that are asked for over the API."""
+        return self.tests_evidence or self.cell_evidence / "e2e"
+
 
 def load(path: Path | None, flags: dict[str, Any]) -> Settings:
     """The settings of a file, with flags over them; relative paths in the file start from its folder.
@@ -148,7 +156,7 @@ def load(path: Path | None, flags: dict[str, Any]) -> Settings:
     if path is not None:
         given = yamlfile.load(path) or {}
         if isinstance(given, dict):
-            for name in ("catalogue", "allowlist", "key", "state", "evidence", "data", "profiles"):
+            for name in _PATHS:
                 if isinstance(given.get(name), str):
                     given[name] = str(path.parent / given[name])
             given |= flags

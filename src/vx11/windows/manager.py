@@ -17,7 +17,7 @@ from vx11.windows.books import Books, Evidence
 from vx11.windows.closing import Closing
 from vx11.windows.dependencies import Dependencies
 from vx11.windows.enforcer import Enforcer
-from vx11.windows.errors import NoWindow, OpenFailed, WindowStuck
+from vx11.windows.errors import NoWindow, OpenFailed, ReturningToSoloMadre, WindowStuck
 from vx11.windows.events import Kind
 from vx11.windows.faults import Faults, Proven
 from vx11.windows.opening import Opening, OpenRequest, Services, reused, ttl_of
@@ -294,6 +294,15 @@ class Windows:
     def no_births(self) -> AbstractContextManager[None]:
         """For as long as the block runs no window is born."""
         return self._registry.no_births()
+
+    def expect_not_returning(self, otherwise: str) -> None:
+        """Nothing new begins while everything is being closed.
+
+        Raises:
+            ReturningToSoloMadre: that is so just now; begins with `otherwise`.
+        """
+        if self._registry.returning:
+            raise ReturningToSoloMadre(f"{otherwise}, since everything is being closed just now")
 
     def grace_of(self, window: Window) -> float:
         """Seconds that its close may take, with the grace of what has to close before it."""
