@@ -146,6 +146,10 @@ def test_the_watchdog_loads_the_standard_library_alone() -> None:
     assert {name.split(".")[0] for name in loaded - ours} <= sys.stdlib_module_names
 
 
+def test_madre_does_not_load_what_it_never_needs_while_idle() -> None:
+    assert not {name for name in loaded_by("import vx11.madre.serve") if name.startswith("vx11.conductor")}
+
+
 def test_windows_load_no_web_framework_and_no_docker() -> None:
     loaded = loaded_by("import vx11.windows.manager, vx11.windows.solo_madre")
     assert not {name.split(".")[0] for name in loaded} & WEB_AND_DOCKER

@@ -79,7 +79,7 @@ def _roots(root: Path) -> Iterator[Path]:
 def _index(folder: Path) -> dict[str, dict[str, Any]]:
     try:
         runs: dict[str, dict[str, Any]] = json.loads((folder / INDEX).read_text(encoding="utf-8"))["runs"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
     return runs
 

@@ -96,7 +96,8 @@ class Job:
         Raises:
             KeyError, TypeError: it is not that.
         """
-        known = {name: value for name, value in data.items() if name != "schema"}
+        known = dict(data)
+        del known["schema"]
         known |= {"evidence": Path(data["evidence"]), "accepted": Instant.from_json(data["accepted"])}
         return cls(**known)
 

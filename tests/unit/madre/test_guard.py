@@ -13,7 +13,7 @@ from vx11.madre.guard import Guard
 from vx11.madre.settings import Rate
 
 OPEN, CLOSE = "/api/v1/windows/open", "/api/v1/windows/close"
-STATUS, SOLO = "/api/v1/windows/status", "/api/v1/system/solo_madre"
+STATUS, SOLO, EXECUTE = "/api/v1/windows/status", "/api/v1/system/solo_madre", "/api/v1/tests/execute"
 
 
 class Entry:
@@ -57,6 +57,10 @@ def test_who_may_comes_through_and_is_known(entry: Entry) -> None:
     (bearer,) = entry.came
     assert bearer
     assert bearer.subject == "anna"
+
+
+def test_where_two_scopes_are_needed_both_are_enough(entry: Entry) -> None:
+    assert entry.ask("POST", EXECUTE, "anna+power:write+tests:run").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -115,6 +119,10 @@ def test_bad_tokens_cannot_fill_the_disk_with_evidence(entry: Entry) -> None:
         ("POST", SOLO, "power:write"),
         ("GET", "/metrics", "power:read"),
         ("GET", STATUS, ""),
+        ("POST", EXECUTE, "tests:run"),
+        ("POST", EXECUTE, "power:write"),
+        ("POST", EXECUTE, "tests:read+tests:run"),
+        ("DELETE", "/api/v1/tests/e2e-1", "tests:read"),
     ],
 )
 def test_a_scope_is_for_what_it_names_alone(entry: Entry, method: str, path: str, scopes: str) -> None:

@@ -38,7 +38,8 @@ class NoWindows:
 def application() -> FastAPI:
     everything = tokens.Bearer("anna", tokens.SCOPES, "id-1", 4_000_000_000)
     windows: Any = NoWindows()
-    return app.build(windows, check=lambda token: everything, rate=None, registry=CollectorRegistry())
+    jobs: Any = None
+    return app.build(windows, jobs, check=lambda token: everything, rate=None, registry=CollectorRegistry())
 
 
 def served(application: FastAPI) -> Iterator[tuple[str, str]]:
@@ -56,7 +57,7 @@ def test_every_route_has_an_entry_and_every_entry_a_route(application: FastAPI) 
 
 def test_every_entry_has_a_budget_and_a_scope_that_tokens_can_have() -> None:
     assert {endpoint.budget for endpoint in ENDPOINTS} <= set(BUDGETS)
-    assert {endpoint.scope for endpoint in ENDPOINTS} <= {None, *tokens.SCOPES}
+    assert {scope for endpoint in ENDPOINTS for scope in (endpoint.scope or "").split()} <= tokens.SCOPES
     assert [endpoint.path for endpoint in ENDPOINTS if endpoint.scope is None] == ["/health"]
 
 
@@ -94,6 +95,17 @@ def test_work_never_counts_on_the_budget_of_an_emergency(path: str) -> None:
         ("GET", "/api/v1/windows/open", False),
         ("POST", "/api/v1/windows/open", True),
         ("POST", "/api/v1/windows/../windows/open", False),
+        ("GET", "/api/v1/tests/results/e2e-1", True),
+        ("HEAD", "/api/v1/tests/results/e2e-1", True),
+        ("POST", "/api/v1/tests/results/e2e-1", False),
+        ("GET", "/api/v1/tests/results/", False),
+        ("GET", "/api/v1/tests/results", False),
+        ("GET", "/api/v1/tests/results/e2e-1/more", False),
+        ("DELETE", "/api/v1/tests/e2e-1", True),
+        ("DELETE", "/api/v1/tests/execute", False),
+        ("DELETE", "/api/v1/tests/", False),
+        ("DELETE", "/api/v1/tests", False),
+        ("GET", "/{test_id}", False),
     ],
 )
 def test_only_what_stands_there_exactly_is_let_through(method: str, path: str, *, found: bool) -> None:

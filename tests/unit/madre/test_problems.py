@@ -9,6 +9,7 @@ from vx11.engines.port import EngineError
 from vx11.errors import Vx11Error
 from vx11.evidence.chain import EvidenceError
 from vx11.madre import problems
+from vx11.madre.refusals import RequestRefused
 from vx11.windows import errors
 from vx11.windows.errors import WindowError
 
@@ -31,6 +32,22 @@ def test_every_refusal_of_windows_has_a_title_and_its_own_code(kind: type[Window
     assert ("errors" in found) is (kind.field is not None)
     if kind.field:
         assert found["errors"] == [{"field": kind.field, "message": "it was so"}]
+
+
+def test_what_madre_refuses_says_when_to_try_again_and_what_else_is_known() -> None:
+    answer = problems.of(RequestRefused("test_running", "it runs", retry_after=30, test_id="e2e-1"))
+    found = json.loads(bytes(answer.body))
+    assert (found["status"], found["code"], found["test_id"], found["detail"]) == (
+        409,
+        "test_running",
+        "e2e-1",
+        "it runs",
+    )
+    assert answer.headers["Retry-After"] == "30"
+    assert "errors" not in found
+    assert body(RequestRefused("matrix_unknown", "none", "matrix_id"))["errors"] == [
+        {"field": "matrix_id", "message": "none"}
+    ]
 
 
 def test_codes_are_told_apart() -> None:

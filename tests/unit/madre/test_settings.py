@@ -24,12 +24,17 @@ def test_without_anything_the_defaults_of_the_specification_hold() -> None:
 
 
 def test_paths_of_a_file_start_from_its_folder(write: Write, tmp_path: Path) -> None:
-    path = write("etc/madre.yml", "catalogue: c.yml\nallowlist: ../a.yml\nkey: /abs/key\nstate: state\n")
+    path = write(
+        "etc/madre.yml",
+        "catalogue: c.yml\nallowlist: ../a.yml\nkey: /abs/key\nstate: state\nmatrices: m\ntests_evidence: t\n",
+    )
     found = settings.load(path, {})
     assert found.catalogue == tmp_path / "etc" / "c.yml"
     assert found.allowlist == tmp_path / "etc" / ".." / "a.yml"
     assert found.key == Path("/abs/key")
     assert found.state == tmp_path / "etc" / "state"
+    assert found.matrices == tmp_path / "etc" / "m"
+    assert found.tests_evidence == tmp_path / "etc" / "t"
 
 
 def test_flags_come_before_the_file_and_start_from_where_they_are_given(write: Write) -> None:
@@ -142,6 +147,13 @@ def test_a_cell_has_folders_of_its_own(tmp_path: Path) -> None:
     assert Settings(cell="one", **common).cell_state == tmp_path / "s" / "one"
     assert Settings(cell="one", **common).cell_evidence != Settings(cell="two", **common).cell_evidence
     assert Settings(cell="default", **common).cell_evidence == tmp_path / "e"
+
+
+def test_tests_have_a_root_of_evidence_beside_that_of_their_cell(tmp_path: Path) -> None:
+    common: dict[str, Any] = {"evidence": tmp_path / "e"}
+    assert Settings(cell="default", **common).tests_root == tmp_path / "e" / "e2e"
+    assert Settings(cell="one", **common).tests_root == tmp_path / "e" / "one" / "e2e"
+    assert Settings(tests_evidence=tmp_path / "mine", **common).tests_root == tmp_path / "mine"
 
 
 @pytest.mark.parametrize("uid", [0, 1000])
