@@ -74,6 +74,11 @@ def test_all_problems_of_all_files_are_told_at_once(bundle: Path) -> None:
         path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
     done = vx11("matrix", "validate", bundle)
     assert all(f"/{file}:" in done.stderr for file in ("matrix.yml", "catalogue.yml", "allowlist.yml")), done.stderr
+    told = vx11("matrix", "validate", bundle, "--json")
+    problems = json.loads(told.stdout)["problems"]
+    assert (told.returncode, told.stderr) == (2, done.stderr)
+    assert {Path(item["path"]).name for item in problems} == {"matrix.yml", "catalogue.yml", "allowlist.yml"}
+    assert all(item["line"] and item["message"] for item in problems)
 
 
 def test_an_unknown_case_is_told_with_those_there_are(bundle: Path, tmp_path: Path) -> None:

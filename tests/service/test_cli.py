@@ -526,6 +526,7 @@ def test_all_commands_are_there() -> None:
     assert {f"window {name}" for name in windows} <= known
     assert {"serve", "watchdog", "run", "solo-madre", "token new-key", "token issue"} <= known
     assert {"allowlist update", "allowlist check", "matrix validate", "matrix list"} <= known
+    assert {"test run", "test result", "test cancel"} <= known
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

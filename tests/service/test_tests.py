@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.service.conftest import Stays
+from tests.service.conftest import SAYS_UP, STUBBORN, Stays
 from vx11 import tokens
 from vx11.catalogue import allowlist, compose
 from vx11.conductor.cell import SCOPES
@@ -163,10 +164,15 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
 
 @pytest.fixture(scope="module")
 def host(
-    gate: Gate, make_bundle: Callable[..., Path], web: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    gate: Gate,
+    make_bundle: Callable[..., Path],
+    make_entry: Callable[..., dict[str, Any]],
+    web: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Host]:
     """A host with five matrices: one passes, one fails, one waits, two are wrong."""
-    found = Host(make_bundle({"web": web}), tmp_path_factory.mktemp("host"))
+    stubborn = make_entry(STUBBORN, vx11=SAYS_UP, stop_grace_period="2s")
+    found = Host(make_bundle({"web": web, "stubborn": stubborn}), tmp_path_factory.mktemp("host"))
     one = {"id": "one", "services": ["web"]}
     _install(found.matrices / "quick", web, [one | {"actions": [{"open_window": "web"}]}])
     _install(found.matrices / "fails", web, [one | {"playbook": "p.yml"}], p=[OPEN, {"ansible.builtin.fail": {}}])
@@ -245,6 +251,28 @@ def test_one_test_runs_at_a_time(caller: Caller, gate: Gate) -> None:
     gate.open()
     caller.ended(test_id)
     assert caller.ended(caller.execute("quick")["test_id"])["passed"]
+
+
+def test_of_two_that_come_at_once_one_runs(caller: Caller, gate: Gate) -> None:
+    with ThreadPoolExecutor() as pool:
+        asked = [pool.submit(caller.call, "POST", EXECUTE, json={"matrix_id": "waits"}) for _ in range(2)]
+        answers = sorted((future.result() for future in asked), key=lambda answer: answer.status_code)
+    assert [answer.status_code for answer in answers] == [202, 409]
+    assert answers[1].json()["test_id"] == answers[0].json()["test_id"]
+    gate.open()
+    assert caller.ended(answers[0].json()["test_id"])["passed"]
+
+
+def test_no_test_begins_while_everything_is_closed(caller: Caller) -> None:
+    def code() -> str:
+        return str(caller.call("POST", EXECUTE, json={"matrix_id": "nothing"}).json()["code"])
+
+    caller.host.post("open", service="stubborn")
+    with ThreadPoolExecutor() as pool:
+        returning = pool.submit(caller.call, "POST", SOLO_MADRE)
+        caller.until(lambda: code() == "returning_to_solo_madre")
+        assert returning.result().json()["solo_madre"]
+    assert code() == "matrix_unknown"
 
 
 def test_a_test_goes_on_when_madre_dies_and_the_next_one_knows_it(caller: Caller, gate: Gate) -> None:

@@ -216,3 +216,32 @@ def test_the_token_is_sent_as_bearer_and_only_if_there_is_one() -> None:
 )
 def test_a_window_is_named_by_id_or_service(name: str, field: str) -> None:
     assert named(name) == {field: name}
+
+
+def test_waiting_for_a_test_goes_on_while_madre_restarts_or_is_asked_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "TEST_PAUSE", 0)
+    answers = iter(
+        [
+            httpx.Response(200, json={"state": "accepted"}),
+            httpx.ConnectError("refused"),
+            httpx.Response(429, json={"status": 429}),
+            httpx.Response(200, json={"state": "running"}),
+            httpx.Response(200, json={"state": "aborted", "passed": False}),
+        ]
+    )
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.raw_path == b"/api/v1/tests/results/e2e%2F1"
+        found = next(answers)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    with madre_that(answer) as madre:
+        assert madre.ended_test("e2e/1") == {"state": "aborted", "passed": False}
+
+
+def test_waiting_for_a_test_that_is_not_there_ends() -> None:
+    unknown = madre_that(always(404, json={"status": 404, "detail": "there is no test"}))
+    with unknown as madre, pytest.raises(MadreRefused, match="there is no test"):
+        madre.ended_test("e2e-1")
