@@ -29,7 +29,7 @@ EXECUTE, STATUS, SOLO_MADRE = "/api/v1/tests/execute", "/api/v1/windows/status",
 RESULTS, TEST = "/api/v1/tests/results/{}", "/api/v1/tests/{}"
 MAY_RUN = ("tests:run", "power:write")
 ALL = (*SCOPES, "tests:run", "tests:read")
-LIMIT = 60.0
+LIMIT = 120.0
 PLAY = {"hosts": "all", "gather_facts": False, "module_defaults": {"group/vx11.power.vx11": {"url": "{{ vx11_url }}"}}}
 OPEN = {"vx11.power.vx11_window": {"service": "web", "ttl": "5m"}}
 Problem = Callable[..., str]
@@ -218,7 +218,7 @@ def test_a_test_is_accepted_runs_and_finishes_with_its_verdicts(caller: Caller, 
     assert (running["state"], running["passed"]) == ("running", None)
     assert running["planned"] == ["first", "second"]
     assert [(case["case"], case["verdict"]) for case in running["cases"]] == [("first", "passed")]
-    assert os.getpriority(os.PRIO_PROCESS, caller.job(test_id)["pid"]) == 10
+    assert os.getpriority(os.PRIO_PROCESS, caller.job(test_id)["pid"]) == 5
 
     gate.open()
     ended = caller.ended(test_id)

@@ -32,7 +32,7 @@ from vx11.windows.books import Evidence
 log = logging.getLogger(__name__)
 State = Literal["accepted", "running", "finished", "aborted"]
 SCHEMA = 1
-NICE = 10
+NICE = 5
 RETRY_AFTER = 30
 KEPT = 20
 LAST_WORDS = 5
@@ -40,6 +40,7 @@ LONGEST_WORD = 300
 # It goes on only when its state file is written: a madre that dies in between leaves nothing that nobody knows of. The
 # process stays the same, and so do its number and its start.
 _GATE = ["/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "vx11-test"]
+_ERROR = "vx11: "
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -275,7 +276,8 @@ class Jobs:
             lines = self._log(job.test_id).read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             lines = []
-        said = [line.strip().removeprefix("vx11: ")[:LONGEST_WORD] for line in lines if line.strip()]
+        errors = [line for line in lines if line.startswith(_ERROR)]
+        said = [line.removeprefix(_ERROR)[:LONGEST_WORD] for line in errors or lines if line.strip()]
         return "its process ended; last it said: " + ("\n".join(said[-LAST_WORDS:]) or "nothing")
 
     def _jobs(self) -> Iterator[Job]:
