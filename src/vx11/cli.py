@@ -603,3 +603,19 @@ def intent_show(
     found = intent.named(intents, name)
     data = found.intent.model_dump(by_alias=True) if found.intent else None
     _print(data, as_json, lambda: [(found.folder / intent.MARKDOWN).read_text(encoding="utf-8").rstrip()])
+
+
+@app.command("report")
+def report_run(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of one run, below the folder for evidence.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to [default: the run's own report/].")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Makes the reports of a run anew, from its evidence alone."""
+    from vx11.conductor import report as reports
+
+    record = reports.read(run)
+    folder = out or record.folder / "report"
+    reports.write(record, folder)
+    written = {name: str(folder / name) for name in reports.FILES}
+    _print(written, as_json, lambda: list(written.values()))

@@ -1,10 +1,14 @@
 """Shows how a run goes: a live table on a terminal, plain lines in a pipe."""
 
+import threading
 import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -24,7 +28,10 @@ STYLES = {
 
 
 class Progress(Protocol):
-    """Who is told."""
+    """Who is told; several cases tell at the same time, each from a thread of its own."""
+
+    def planned(self, cases: Sequence[Case], scale: float) -> None:
+        """What is to be run, with all waits so many times as long."""
 
     def note(self, text: str) -> None:
         """Something about the run as a whole."""
@@ -53,6 +60,9 @@ class Plain:
     ) -> None:
         return None
 
+    def planned(self, cases: Sequence[Case], scale: float) -> None:
+        """Each case has its own line when it begins."""
+
     def note(self, text: str) -> None:
         """Printed as it is."""
         self._console.print(text, highlight=False, markup=False)
@@ -70,13 +80,29 @@ class Plain:
         self.note(f"{result.case} {result.verdict} after {show_duration(result.duration)}{reason}")
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A case that runs: its step, when it began and until when it waits at least, both monotonic."""
+
+    step: str
+    begun: float
+    until: float
+
+
 class LiveTable(Plain):
-    """A row a case, with its present step and its time."""
+    """A row for each case that runs, and how many there are of the others.
+
+    What did not pass is printed above the table, which so never grows beyond the screen.
+    """
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._rows: dict[str, tuple[float, str, CaseResult | None]] = {}
-        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=8, transient=True)
+        self._lock = threading.Lock()
+        self._planned = 0
+        self._scale = 1.0
+        self._rows: dict[str, _Row] = {}
+        self._ended: Counter[Verdict] = Counter()
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "LiveTable":
         self._live.start()
@@ -87,29 +113,55 @@ class LiveTable(Plain):
     ) -> None:
         self._live.stop()
 
+    def planned(self, cases: Sequence[Case], scale: float) -> None:
+        """They are counted."""
+        with self._lock:
+            self._planned, self._scale = len(cases), scale
+
     def started(self, case: Case) -> None:
         """A new row."""
-        self._rows[case.id] = (time.monotonic(), case.description, None)
+        now = time.monotonic()
+        with self._lock:
+            self._rows[case.id] = _Row(case.description, now, now + case.waits() * self._scale)
 
     def at(self, case: Case, step: str) -> None:
         """The row shows its step."""
-        begun, _, result = self._rows[case.id]
-        self._rows[case.id] = (begun, step, result)
+        with self._lock:
+            self._rows[case.id] = replace(self._rows[case.id], step=step)
 
     def finished(self, result: CaseResult) -> None:
-        """The row shows its verdict."""
-        begun, step, _ = self._rows.get(result.case, (time.monotonic(), "", None))
-        self._rows[result.case] = (begun, step, result)
+        """It is counted; one that did not pass is told at once."""
+        with self._lock:
+            self._rows.pop(result.case, None)
+            self._ended[result.verdict] += 1
+        if result.verdict is not Verdict.PASSED:
+            line = f"{result.case} {result.verdict}: {result.message}"
+            self._console.print(Text(line, STYLES[result.verdict]))
 
-    def _render(self) -> Table:
+    def _render(self) -> Group:
+        with self._lock:
+            rows, ended, planned = dict(self._rows), Counter(self._ended), self._planned
+        # Two lines less than the screen has: one for the counts, one for the cursor.
+        room = max(1, self._console.height - 2)
         table = Table(box=None, pad_edge=False, show_header=False)
-        for case, (begun, step, result) in self._rows.items():
-            if result:
-                verdict = Text(result.verdict, STYLES[result.verdict])
-                table.add_row(case, verdict, show_duration(result.duration), Text(result.message, overflow="ellipsis"))
-            else:
-                table.add_row(case, Text("runs", "cyan"), show_duration(time.monotonic() - begun), Text(step))
-        return table
+        for number in range(3):
+            table.add_column(no_wrap=True, justify="right" if number else "left")
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        now = time.monotonic()
+        for case, row in list(rows.items())[:room]:
+            left = f"{show_duration(row.until - now)} or more to go" if row.until > now else ""
+            table.add_row(Text(case, "cyan"), show_duration(now - row.begun), left, Text(row.step))
+        return Group(table, _counted(ended, len(rows), planned))
+
+
+def _counted(ended: Counter[Verdict], running: int, planned: int) -> Text:
+    """`3 passed, 1 failed, 2 run, 6 wait`."""
+    shown = Text(no_wrap=True, overflow="ellipsis")
+    words = [(f"{ended[verdict]} {verdict}", STYLES[verdict]) for verdict in Verdict if ended[verdict]]
+    words += [(f"{running} run", "cyan"), (f"{max(0, planned - running - ended.total())} wait", "dim")]
+    for number, (word, style) in enumerate(words):
+        shown.append(", " if number else "").append(word, style)
+    return shown
 
 
 def choose(console: Console) -> Plain:

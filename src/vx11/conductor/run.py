@@ -6,7 +6,6 @@ Cases wait more than they work, so they run side by side, each in a cell that ha
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import threading
 import time
@@ -199,7 +198,8 @@ class _Run:
             "time_scale": str(self.options.time_scale),
         }
         self.folder.index(state="running", conductor=os.getpid(), **about)
-        self.chain.append(CONDUCTOR, "run_started", self.folder.test_id, about)
+        descriptions = {case.id: case.description for case in self.plan.cases}
+        self.chain.append(CONDUCTOR, "run_started", self.folder.test_id, about | {"descriptions": descriptions})
         try:
             self._in_cells()
         except Vx11Error as error:
@@ -245,6 +245,7 @@ class _Run:
 
     def _introduce(self, cells: Sequence[Cell]) -> None:
         engine = cells[0].engine
+        self.progress.planned(self.plan.cases, self.options.time_scale)
         self.progress.note(f"engine {engine.name}: {engine.why}")
         if lacking := [name for name in CAPABILITIES if name not in engine.capabilities]:
             self.progress.note(f"it cannot do here: {', '.join(lacking)}")
@@ -389,10 +390,10 @@ class _Run:
         state = "aborted" if any(item.verdict is Verdict.ABORTED for item in results) else "finished"
         counts = report.counts(results)
         self.chain.append(CONDUCTOR, "run_finished", self.folder.test_id, {"state": state, "verdicts": counts})
-        junit = self.folder.path / "report" / "junit.xml"
-        report.write_junit(junit, self.plan.folder.name, results)
-        if self.options.report:
-            shutil.copy(junit, self.options.report / junit.name)
+        record = report.read(self.folder.path)
+        for folder in (self.folder.path / "report", self.options.report):
+            if folder:
+                report.write(record, folder)
         self.folder.finish()
         records, findings = verify(self.chain.path)
         if findings:

@@ -112,14 +112,14 @@ def _call(line: Json) -> Call | None:
     try:
         return Call(
             str(line["module"]),
-            line["args"],
+            dict(line["args"]),
             int(line["begun_ns"]),
             int(line["ended_ns"]),
             bool(line["failed"]),
             str(line.get("msg") or ""),
-            line["result"],
+            dict(line["result"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return None
 
 
@@ -132,7 +132,7 @@ def _lines(path: Path) -> list[Json]:
     for line in text.splitlines():
         try:
             item = json.loads(line)
-        except ValueError:
+        except (RecursionError, ValueError):
             continue
         if isinstance(item, dict):
             found.append(item)
