@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TextIO
 
@@ -82,6 +83,7 @@ def _shown(run: Record, item: Try, out: Path) -> Shown:
     return Shown(item.result, asserts, calls, line, drawn, links.of(item.folder, out))
 
 
+@cache
 def _environment() -> Environment:
     found = Environment(
         loader=PackageLoader("vx11.conductor.report"),

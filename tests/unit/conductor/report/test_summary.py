@@ -1,11 +1,9 @@
-"""Reports: the summary, JUnit XML that readers take, and plain data."""
+"""The summary: a table, a line, and plain data."""
 
 import io
 import json
-from pathlib import Path
 
 import pytest
-from junitparser import Error, Failure, JUnitXml, Properties, Skipped, TestCase
 from rich.console import Console
 
 from vx11.conductor import report
@@ -49,58 +47,22 @@ def test_the_summary(verdicts: list[Verdict], text: str) -> None:
     assert report.summary(results(*verdicts)) == text
 
 
-@pytest.mark.parametrize(
-    ("verdict", "outcome"),
-    [
-        (Verdict.PASSED, None),
-        (Verdict.FAILED, Failure),
-        (Verdict.LEAKED, Failure),
-        (Verdict.FLAKY, Failure),
-        (Verdict.ABORTED, Error),
-        (Verdict.SKIPPED, Skipped),
-    ],
-)
-def test_each_verdict_has_its_outcome_in_junit(
-    tmp_path: Path, verdict: Verdict, outcome: type[Failure | Error | Skipped] | None
-) -> None:
-    report.write_junit(tmp_path / "junit.xml", "e2e", [CaseResult("TC-001", verdict, "because")])
-    (suite,) = JUnitXml.fromfile(str(tmp_path / "junit.xml"))
-    (case,) = suite
-    assert [type(item) for item in case.result] == ([outcome] if outcome else [])
-    assert [item.message for item in case.result] == (["because"] if outcome else [])
-
-
-def test_junit_counts_and_carries_metrics(tmp_path: Path) -> None:
-    path = tmp_path / "junit.xml"
-    aborted, skipped = CaseResult("TC-003", Verdict.ABORTED, "x"), CaseResult("TC-004", Verdict.SKIPPED, "y")
-    report.write_junit(path, "e2e", [PASSED, FAILED, aborted, skipped])
-    found = JUnitXml.fromfile(str(path))
-    assert (found.tests, found.failures, found.errors, found.skipped) == (4, 1, 1, 1)
-    (suite,) = found
-    case = next(iter(suite))
-    assert isinstance(case, TestCase)
-    assert (case.name, case.classname, case.time) == ("TC-001", "e2e", 12.346)
-    (kept,) = case.iterchildren(Properties)
-    assert [(item.name, item.value) for item in kept] == [("startup_time_ms", "41.5 ms")]
-
-
-def test_junit_is_xml_whatever_a_task_said(tmp_path: Path) -> None:
-    path = tmp_path / "junit.xml"
-    said = "\x1b[31m<boom> & \x00 \ud800 \uffff ]]>\n"
-    wild = CaseResult("TC-001", Verdict.FAILED, said, metrics={"m": Observed(said, None, "x")})
-    report.write_junit(path, "e2e", [wild])
-    (suite,) = JUnitXml.fromfile(str(path))
-    (case,) = suite
-    assert "<boom> &" in case.result[0].message
-
-
 def test_the_table_names_what_did_not_hold_and_what_was_not_measured() -> None:
     shown = table(PASSED, FAILED, CaseResult("TC-003", Verdict.PASSED, missing_metrics=("a_ms", "b_ms")))
     first, second = (next(row for row in shown.splitlines() if row.startswith(case)) for case in ("TC-001", "TC-002"))
-    assert first.split() == ["TC-001", "passed", "12.3", "s", "1/1", "startup_time_ms", "41.5", "ms"]
-    assert second.split() == ["TC-002", "failed", "1.0", "s", "0/1"]
+    assert first.split() == ["TC-001", "1", "passed", "12.3", "s", "1/1", "startup_time_ms", "41.5", "ms"]
+    assert second.split() == ["TC-002", "1", "failed", "1.0", "s", "0/1"]
     assert "TC-002: a: not observed" in shown
     assert "TC-003: not measured: a_ms, b_ms" in shown
+
+
+def test_each_try_is_a_row_and_says_why() -> None:
+    earlier = CaseResult("TC-001", Verdict.FAILED, "too slow", 2.0, attempt=1)
+    shown = table(CaseResult("TC-001", Verdict.FLAKY, "passed at try 2", 1.0, attempt=2, earlier=(earlier,)))
+    rows = [row.split()[:3] for row in shown.splitlines() if row.startswith("TC-001  ")]
+    assert rows == [["TC-001", "1", "failed"], ["TC-001", "2", "flaky"]]
+    assert "TC-001: too slow" in shown
+    assert "TC-001 (try 2): passed at try 2" in shown
 
 
 @pytest.mark.parametrize("text", ["[/red]", "[bold]", "[link=x]"])
