@@ -138,7 +138,7 @@ def _steps(item: Try) -> list[dict[str, str]]:
 
 
 def _attachments(item: Try, out: Path) -> list[dict[str, str]]:
-    return [{"name": link.text, "contentType": link.media, "path": link.href} for link in links.of(item.folder, out)]
+    return [{"name": link.text, "contentType": link.media, "path": link.href} for link in links.of(item, out)]
 
 
 def _id(text: str) -> str:

@@ -93,7 +93,7 @@ def _wrong(result: CaseResult) -> list[str]:
 
 def _where(item: Try, out: Path) -> Iterator[str]:
     yield f"try {item.number} {item.result.verdict.value} after {item.result.duration:.3f} s"
-    for link in links.of(item.folder, out):
+    for link in links.of(item, out):
         yield f"[[ATTACHMENT|{link.href}]]"
 
 

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from vx11.conductor.report.record import Try
+
 MOST = 30
 _FILES = ("verdict.json", "playbook.yml", "runner/stdout", "steps.jsonl", "observations.jsonl", "usage.jsonl")
-_FOLDERS = ("suites", "evidence", "patch_intents")
-_MEDIA = {".json": "application/json", ".jsonl": "application/x-ndjson", ".xml": "application/xml"}
+_MEDIA = {
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".md": "text/markdown",
+    ".xml": "application/xml",
+}
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class Link:
     """One file.
 
     Attributes:
-        text: its path below the folder of the try.
+        text: its path below the folder of the try, or that of the folder of patch intents.
         href: relative to the report, percent-encoded.
         media: its media type.
     """
@@ -27,15 +33,16 @@ class Link:
     media: str
 
 
-def of(folder: Path, out: Path) -> list[Link]:
-    """What a try left, as far as it is there; of its many files the `MOST` that come first.
+def of(item: Try, out: Path) -> list[Link]:
+    """What a try left, as far as it is there, its patch intent first; of many files the `MOST` that come first.
 
     Args:
-        folder: of the try.
         out: the folder that the report lies in.
     """
-    found = [path for path, _ in zip(_files(folder), range(MOST), strict=False)]
-    return [Link(str(path.relative_to(folder)), href(path, out), _media(path)) for path in found]
+    intent = Path(item.result.intent) if item.result.intent else None
+    found = [(path, intent.parent) for path in _below(intent)] if intent else []
+    found += [(path, item.folder) for path in _files(item.folder)]
+    return [Link(str(path.relative_to(top)), href(path, out), _media(path)) for path, top in found[:MOST]]
 
 
 def href(path: Path, out: Path) -> str:
@@ -45,8 +52,11 @@ def href(path: Path, out: Path) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     yield from (path for name in _FILES if (path := folder / name).is_file())
-    for name in _FOLDERS:
-        yield from sorted(path for path in (folder / name).rglob("*") if path.is_file() and not path.is_symlink())
+    yield from _below(folder / "suites")
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _media(path: Path) -> str:

@@ -80,7 +80,7 @@ def _shown(run: Record, item: Try, out: Path) -> Shown:
     if line and item.started:
         drawn = plots.of_try(seen.samples(item.folder), records, item.started.boot_ns, line)
     asserts = sorted(item.result.asserts, key=lambda judged: judged.holds)
-    return Shown(item.result, asserts, calls, line, drawn, links.of(item.folder, out))
+    return Shown(item.result, asserts, calls, line, drawn, links.of(item, out))
 
 
 @cache

@@ -229,6 +229,7 @@ def _result(path: Path) -> CaseResult | None:
             {str(name): Observed(it["value"], it["unit"], it["source"]) for name, it in found["metrics"].items()},
             tuple(str(name) for name in found["missing_metrics"]),
             int(found["attempt"]),
+            intent=None if found.get("intent") is None else str(found["intent"]),
         )
     except (OSError, *_UNREADABLE):
         return None

@@ -123,12 +123,15 @@ def test_it_needs_nothing_but_itself(page: Page) -> None:
 
 def test_every_link_leads_somewhere(make_run: Callable[..., Any], tmp_path: Path) -> None:
     maker = make_run({"TC-001": ""})
-    folder = maker.attempt(CaseResult("TC-001", Verdict.PASSED, duration=1.0))
+    intent = tmp_path / "patch_intents" / "PI-1.TC-001"
+    intent.mkdir(parents=True)
+    (intent / "PATCH_INTENT.md").write_text("# why")
+    folder = maker.attempt(CaseResult("TC-001", Verdict.FAILED, duration=1.0, intent=str(intent)))
     (folder / "runner").mkdir()
     (folder / "runner" / "stdout").write_text("said")
     (folder / "suites" / 'a "b" #1%20<i>').mkdir()
     (folder / "suites" / 'a "b" #1%20<i>' / "output.log").write_text("said")
-    maker.verdict("TC-001", Verdict.PASSED)
+    maker.verdict("TC-001", Verdict.FAILED)
     path = maker.finish()
     (path / "manifest.json").write_text("{}")
     found = write(path, tmp_path / "somewhere" / "else")
@@ -137,7 +140,8 @@ def test_every_link_leads_somewhere(make_run: Callable[..., Any], tmp_path: Path
         parts = urlsplit(link)
         assert (parts.scheme, parts.netloc, parts.query, parts.fragment) == ("", "", "", "")
         assert (tmp_path / "somewhere" / "else" / unquote(parts.path)).exists(), link
-    assert sum("output.log" in link for link in files) == 1
+    for name in ("output.log", "PI-1.TC-001/PATCH_INTENT.md", "runner/stdout"):
+        assert sum(link.endswith(name) for link in files) == 1
     assert {unquote(link[1:]) for link in found.links if link.startswith("#")} <= set(found.ids)
     assert len(found.ids) == len(set(found.ids))
 
