@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from vx11.conductor.report.timeline import Timeline, ticks
+from vx11.conductor.report.timeline import Timeline, numbered, ticks
 from vx11.conductor.seen import seconds_between
 from vx11.units import MIB
 
@@ -45,11 +45,13 @@ class Line:
     """One window.
 
     Attributes:
+        colour: a number that is the same in all figures of a try.
         path: the `d` of an SVG path, in a box of `WIDTH` by `HEIGHT`.
         limit_at: where its limit lies in that box; None where there is none, or it is far above.
     """
 
     name: str
+    colour: int
     path: str
     peak: float
     mean: float
@@ -83,7 +85,7 @@ def of_try(samples: Sequence[Json], records: Sequence[Json], began_ns: int, time
     names: dict[str, str] = {}
     for window, service, look in _looks(samples, began_ns):
         looks.setdefault(window, []).append(look)
-        names[window] = service
+        names.setdefault(window, numbered(service, names.values()))
     limits = {r["subject"]: r["data"].get("limits") for r in records if r["action"] == "opening"}
     plots = []
     for kind in _KINDS:
@@ -134,7 +136,9 @@ def _plot(
         bound = bounds[window]
         at = round(HEIGHT * (1 - bound / top), 2) if bound and bound <= top else None
         mean = sum(value for _, value in points) / len(points)
-        lines.append(Line(names[window], _path(points, seconds, top), peaks[window], mean, bound, at))
+        lines.append(
+            Line(names[window], list(names).index(window), _path(points, seconds, top), peaks[window], mean, bound, at)
+        )
     marks = [(round(100 * value / top, 2), f"{value:g}") for value in ticks(top, 4)]
     return Plot(kind.title, kind.unit, lines, marks)
 

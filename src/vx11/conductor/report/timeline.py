@@ -1,6 +1,6 @@
 """What happened when: the calls of a try and its windows as lanes of bars and marks. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +67,7 @@ class Timeline:
         return [(self.percent(at), f"{at:g}") for at in ticks(self.seconds)]
 
 
-def ticks(most: float, wanted: int = 5) -> list[float]:
+def ticks(most: float, wanted: int = 6) -> list[float]:
     """Round numbers from 0 to at most `most`, about `wanted` of them; `most` is more than 0."""
     step = next(step for step in _STEPS if most / step <= wanted)
     return [round(step * number, 6) for number in range(int(most / step * (1 + 1e-9)) + 1)]
@@ -111,6 +111,12 @@ def of_run(run: Record) -> Timeline | None:
     return Timeline(max(end, 0.001), list(lanes.values()))
 
 
+def numbered(service: str, before: Collection[str]) -> str:
+    """The name of a window, which has a number where windows of the same service were before it."""
+    same = sum(name == service or name.startswith(f"{service} (") for name in before)
+    return f"{service} ({same + 1})" if same else service
+
+
 def told(call: Call) -> str:
     """A call in a few words: `vx11_window open auth-service`."""
     services = call.args.get("services")
@@ -143,12 +149,15 @@ def _windows(records: Sequence[Json], since: _Since, end: float) -> list[Lane]:
         subject, action = str(record["subject"]), str(record["action"])
         if action == "opening" or subject in lives:
             lives.setdefault(subject, []).append((since(record["mono_ns"]), action, record["data"]))
-    return [_window(life, end) for life in lives.values()]
+    lanes: list[Lane] = []
+    for life in lives.values():
+        lanes.append(_window(life, end, [lane.name for lane in lanes]))
+    return lanes
 
 
-def _window(life: Sequence[_Change], end: float) -> Lane:
+def _window(life: Sequence[_Change], end: float, before: Collection[str]) -> Lane:
     opening, _, about = life[0]
-    lane = Lane(str(about.get("service", "")), "never closed")
+    lane = Lane(numbered(str(about.get("service", "")), before), "never closed")
     when = {action: at for at, action, _ in reversed(life)}
     closed = when.get("closed", end)
     closing = min(when.get("closing", closed), closed)

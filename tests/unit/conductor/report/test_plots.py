@@ -92,3 +92,18 @@ def test_what_is_no_figure_is_not_drawn(usage: Any) -> None:
 def test_what_used_nothing_is_a_line_at_the_foot() -> None:
     (line,) = drawn([{"memory_bytes": 0}, {"memory_bytes": 0}])["Memory"].lines
     assert line.path == f"M10.0 {plots.HEIGHT:.1f}L20.0 {plots.HEIGHT:.1f}"
+
+
+def test_a_window_has_one_colour_and_one_name_in_all_figures() -> None:
+    def look(number: int, **usage: dict[str, Any]) -> dict[str, Any]:
+        windows = [
+            {"window_id": window, "service": "web", "usage": {"sampled_at": iso(number * SECOND), **used}}
+            for window, used in usage.items()
+        ]
+        return {"ns": str(number * SECOND), "windows": windows}
+
+    memory = {"memory_bytes": MIB}
+    looks = [look(number, first=memory, second={**memory, "cpu_s": number / 2}) for number in (1, 2)]
+    found = {plot.title: plot.lines for plot in plots.of_try(looks, [], 0, LINE)}
+    assert [(line.name, line.colour) for line in found["Memory"]] == [("web", 0), ("web (2)", 1)]
+    assert [(line.name, line.colour) for line in found["Processor"]] == [("web (2)", 1)]

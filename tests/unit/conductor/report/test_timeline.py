@@ -71,6 +71,13 @@ def test_a_window_that_never_opened_or_never_closed() -> None:
     assert (bars(left)[1], left.note) == (("open", 2, 60), "never closed")
 
 
+@pytest.mark.parametrize(
+    ("before", "name"), [([], "web"), (["web-2"], "web"), (["web"], "web (2)"), (["web", "db", "web (2)"], "web (3)")]
+)
+def test_windows_of_one_service_are_told_apart(before: list[str], name: str) -> None:
+    assert timeline.numbered("web", before) == name
+
+
 def test_what_was_refused_has_a_lane() -> None:
     (lane,) = of((3.0, "open_refused", {"why": "not on the allowlist"}), (4.0, "token_refused", {}))
     assert (lane.name, lane.note) == ("refused", "2 requests")
@@ -109,7 +116,7 @@ def test_moments_outside_are_shown_at_the_edge(at: float, percent: float) -> Non
 @given(st.floats(1e-6, 1e12))
 def test_an_axis_has_a_few_round_numbers(most: float) -> None:
     found = timeline.ticks(most)
-    assert 2 <= len(found) <= 6
+    assert 2 <= len(found) <= 7
     assert found[0] == 0
     assert found == sorted(found)
     assert found[-1] <= most * (1 + 1e-6)
