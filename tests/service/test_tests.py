@@ -323,9 +323,12 @@ def test_a_test_can_be_cancelled_and_cleans_up(caller: Caller, gate: Gate) -> No
 
 
 def test_a_matrix_that_fails_is_finished_and_has_not_passed(caller: Caller) -> None:
-    ended = caller.ended(caller.execute("fails")["test_id"])
+    test_id = caller.execute("fails", evidence_path="deep/er")["test_id"]
+    ended = caller.ended(test_id)
     assert (ended["state"], ended["passed"], ended["verdicts"]) == ("finished", False, {"failed": 1})
     assert ended["cases"][0]["message"]
+    (intent,) = (caller.host.tests.parent / "patch_intents").iterdir()
+    assert test_id in intent.name
 
 
 def test_a_wrong_matrix_is_refused_with_all_that_is_wrong(caller: Caller, problem: Problem) -> None:

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 State = Literal["accepted", "running", "finished", "aborted"]
 SCHEMA = 1
 NICE = 5
+INTENTS = "patch_intents"
 RETRY_AFTER = 30
 KEPT = 20
 LAST_WORDS = 5
@@ -134,7 +135,7 @@ class Jobs:
     Args:
         folder: for state files and logs.
         matrices: what can be run.
-        root: the evidence root that no run leaves.
+        root: the evidence root that no run leaves; patch intents lie beside it.
         engine: what runs services where a request does not say.
         evidence: the chain of this cell.
         clock: time.
@@ -230,7 +231,13 @@ class Jobs:
         self._forget_old()
         about = {"matrix": wanted.matrix, "profile": wanted.profile, "engine": engine, "evidence": str(place)}
         self._evidence.append(actor, "test_accepted", test_id, about)
-        flags = {"test-id": test_id, "evidence": place, "engine": engine, "profile": wanted.profile}
+        flags = {
+            "test-id": test_id,
+            "evidence": place,
+            "intents": self._root.parent / INTENTS,
+            "engine": engine,
+            "profile": wanted.profile,
+        }
         options = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
         process = self._behind_gate([sys.executable, "-m", "vx11", "run", str(bundle), *options], self._log(test_id))
         assert process.stdin is not None
