@@ -46,9 +46,13 @@ intent_app = typer.Typer(
 app.add_typer(token_app, name="token")
 app.add_typer(allowlist_app, name="allowlist")
 app.add_typer(window_app, name="window")
+evidence_app = typer.Typer(
+    no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Evidence of runs."
+)
 app.add_typer(test_app, name="test")
 app.add_typer(matrix_app, name="matrix")
 app.add_typer(intent_app, name="intent")
+app.add_typer(evidence_app, name="evidence")
 
 
 class EngineChoice(StrEnum):
@@ -569,8 +573,12 @@ def run_matrix(
         if result.intent:
             console.print(f"patch intent: {result.intent}", highlight=False, soft_wrap=True)
     console.print(reports.summary(done.results), highlight=False)
+    if done.problem:
+        typer.echo(f"vx11: {done.problem}", err=True)
     if done.interrupted:
         raise typer.Exit(INTERRUPTED)
+    if done.problem:
+        raise typer.Exit(ENVIRONMENT)
     if not done.passed:
         raise typer.Exit(FAILED)
 
@@ -619,3 +627,22 @@ def report_run(
     reports.write(record, folder)
     written = {name: str(folder / name) for name in reports.FILES}
     _print(written, as_json, lambda: list(written.values()))
+
+
+@evidence_app.callback()
+def evidence_root() -> None:
+    """Keeps the commands below a name of their own, also while there is one alone."""
+
+
+@evidence_app.command("recover")
+def evidence_recover(
+    evidence: Annotated[Path, typer.Argument(metavar="DIR", help="The evidence root.")] = Path("evidence"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Ends what runs have left whose conductor died, and closes their books; vx11 run does it by itself."""
+    from vx11.conductor import crashed
+
+    found = crashed.recover(evidence.resolve())
+    _print([one.to_json() for one in found], as_json, lambda: [str(one) for one in found] or ["nothing to recover"])
+    if any(one.left for one in found):
+        raise typer.Exit(ENVIRONMENT)

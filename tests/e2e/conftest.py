@@ -49,9 +49,17 @@ def _command(bundle: Path, evidence: Path, *more: str) -> list[str]:
 
 
 def _left_of(temporary: Path) -> list[str]:
-    """What a run left: processes whose environment names its temporary folder, and files in it."""
-    processes = [f"process {pid}" for pid in procfs.marked("TMPDIR", str(temporary))]
+    """What a run left: processes whose temporary folder is its own or below it, and files there.
+
+    A process that is just ending may still be seen, so each is looked at by its identity.
+    """
+    started = {pid: procfs.start_time(pid) for pid in procfs.pids() if _is_below(pid, temporary)}
+    processes = [f"process {pid}" for pid, at in started.items() if at is not None and procfs.is_alive(pid, at)]
     return processes + [str(path) for path in temporary.iterdir()]
+
+
+def _is_below(pid: int, temporary: Path) -> bool:
+    return Path(procfs.environment(pid).get("TMPDIR", "/")).is_relative_to(temporary)
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ def test_an_interrupted_run_leaves_nothing_and_says_aborted(
     temporary, evidence = tmp_path / "tmp", tmp_path / "evidence"
     temporary.mkdir()
     with subprocess.Popen(
-        run_command(bundle, evidence, "--json", "--engine", engine_name),
+        run_command(bundle, evidence, "--json", "--engine", engine_name, "--cells", "1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

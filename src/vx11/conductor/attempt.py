@@ -12,9 +12,10 @@ from typing import Any
 
 from vx11.catalogue.profiles import Profile
 from vx11.conductor import intents, judge, measures, observations, play, seen
-from vx11.conductor.cell import Cell
+from vx11.conductor.cell import PART_OF, Cell
 from vx11.conductor.intents import Judgement, Tried
 from vx11.conductor.judge import CaseResult, Judged, Verdict
+from vx11.conductor.last_state import last_state
 from vx11.conductor.matrix import Case, Matrix
 from vx11.conductor.observations import Observations
 from vx11.conductor.seen import Cleaned, Json, Seen
@@ -169,22 +170,28 @@ class Attempt:
     def _play(self, playbook: Path) -> play.Played:
         scratch = self._cell.folder / "case"
         scratch.mkdir(mode=0o700)
-        what = play.Play(
-            playbook=playbook,
-            url=self._cell.url,
-            collections=self._around.collections(scratch / "collections"),
-            scratch=scratch,
-            environment=self._environment(),
-            keep=self._folder / "runner",
-            timeout=self._case.timeout,
-        )
         try:
+            what = play.Play(
+                playbook=playbook,
+                url=self._cell.url,
+                collections=self._around.collections(scratch / "collections"),
+                scratch=scratch,
+                environment=self._environment(),
+                keep=self._folder / "runner",
+                timeout=self._case.timeout,
+                last_state=self._last_state,
+            )
             return play.play(what, self._at, self._around.cancelled)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
+    def _last_state(self) -> str:
+        with self._cell.madre() as madre:
+            return last_state(madre, self._folder)
+
     def _environment(self) -> dict[str, str]:
         return {
+            PART_OF: self._cell.name,
             "VX11_URL": self._cell.url,
             "VX11_TOKEN": self._cell.token,
             "VX11_CASE_DIR": str(self._folder),

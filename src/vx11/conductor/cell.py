@@ -1,5 +1,6 @@
 """A test cell: a madre and a watchdog of their own, on a free port, in a folder that goes with them."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from vx11 import tokens
 from vx11.catalogue import profiles
 from vx11.client import Madre
 from vx11.conductor.matrix import ALLOWLIST, CATALOGUE
-from vx11.engines import select
+from vx11.engines import procfs, select
 from vx11.engines.port import Engine, EngineError
 from vx11.engines.select import EngineName
 from vx11.errors import EnvironmentProblem
@@ -25,6 +26,10 @@ from vx11.statefiles import write_json
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
 TOKEN_TTL = 6 * 3600.0
+# In the environment of a cell's core and of its plays: its name. What it opens has marks of its own.
+PART_OF = "VX11_PART_OF"
+KILL_TIMEOUT = 10.0
+LOGS = ("madre.log", "watchdog.log")
 SCOPES = ("power:read", "power:write", "system:write", "metrics:read", "fault:write")
 
 
@@ -43,7 +48,7 @@ class Cell:
         self, name: str, bundle: Path, engine: EngineName, evidence: Path, profile: str = profiles.DEFAULT
     ) -> None:
         self.name = name
-        self.folder = Path(tempfile.mkdtemp(prefix=f"vx11-{name}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=folder_prefix(name)))
         self.url = ""
         self._bundle = bundle
         self.evidence = evidence / name
@@ -51,11 +56,11 @@ class Cell:
         self._dependencies: Mapping[str, Sequence[str]] = {}
         self.core: dict[str, subprocess.Popen[bytes]] = {}
         self._key = self.folder / "key"
-        tokens.new_key(self._key)
         # The conductor's own eyes on the engine: it prepares images, and proves what madre says.
         try:
+            tokens.new_key(self._key)
             self.engine: Engine = select.make(engine, name, self.folder / "state" / name, self.folder / "data" / name)
-        except EngineError:
+        except BaseException:
             shutil.rmtree(self.folder)
             raise
         self.token = tokens.issue(
@@ -92,7 +97,7 @@ class Cell:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
-                env=_environment(),
+                env=_environment(self.name),
             )
         self.core["madre"] = madre
         self.url = str(self._first_line(madre)["url"])
@@ -107,7 +112,7 @@ class Cell:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=_environment(),
+                env=_environment(self.name),
             )
 
     def _flags(self) -> Sequence[str]:
@@ -172,6 +177,17 @@ class Cell:
                 process.stdout.close()
         self.core = {}
 
+    def end_all(self) -> None:
+        """Ends whatever belongs to it, and may start anew: for a cell of which nobody knows what state it is in.
+
+        Raises:
+            EngineError: something does not end.
+        """
+        self.stop()
+        if not end_parts([self.name]):
+            raise EngineError(f"processes of the cell {self.name} are still there {KILL_TIMEOUT:g} s after SIGKILL")
+        self.engine.purge(self.name)
+
     def residue(self) -> set[str]:
         """Whatever carries its mark now."""
         return set(self.engine.residue(self.name))
@@ -186,17 +202,31 @@ class Cell:
             self.engine.purge(self.name)
             return self.engine.residue(self.name)
         finally:
-            self._keep_logs()
+            keep_logs(self.folder, self.evidence)
             shutil.rmtree(self.folder)
 
-    def _keep_logs(self) -> None:
-        for log in ("madre.log", "watchdog.log"):
-            if (self.folder / log).is_file() and self.evidence.is_dir():
-                shutil.copyfile(self.folder / log, self.evidence / log)
+
+def folder_prefix(name: str) -> str:
+    """How the names of a cell's temporary folders begin."""
+    return f"vx11-{name}-"
 
 
-def _environment() -> dict[str, str]:
+def end_parts(names: Collection[str]) -> bool:
+    """Ends what is left of the cores and the plays of these cells, by their mark; True when nothing is left."""
+    return procfs.end_all(lambda: [pid for name in names for pid in procfs.marked(PART_OF, name)], KILL_TIMEOUT)
+
+
+def keep_logs(folder: Path, evidence: Path) -> None:
+    """Copies the logs of a core to its evidence. They are for people: a full disk is no reason to leave more behind."""
+    for log in LOGS:
+        if (folder / log).is_file() and evidence.is_dir():
+            with contextlib.suppress(OSError):
+                shutil.copyfile(folder / log, evidence / log)
+
+
+def _environment(cell: str) -> dict[str, str]:
     """Ours without what would configure or mark it as something else."""
-    return {
+    found = {
         name: value for name, value in os.environ.items() if not name.startswith("VX11_") or name == "VX11_BASE_IMAGE"
     }
+    return found | {PART_OF: cell}

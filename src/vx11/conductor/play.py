@@ -1,5 +1,6 @@
 """Plays one playbook in a worker process, and ends it for certain: on time, when asked to, and with all it started."""
 
+import contextlib
 import json
 import os
 import queue
@@ -17,6 +18,7 @@ from typing import Any
 
 from vx11.conductor import collection
 from vx11.engines import procfs
+from vx11.evidence.chain import EvidenceError
 from vx11.units import show_duration
 
 MARK = "VX11_RUN_ID"
@@ -34,6 +36,7 @@ class Play:
         environment: for the playbook and all it starts.
         keep: folder of evidence that the runner's artifacts are copied to.
         timeout: seconds.
+        last_state: says what there is to see when they are over; has to answer soon, and raises nothing.
     """
 
     playbook: Path
@@ -43,6 +46,7 @@ class Play:
     environment: Mapping[str, str]
     keep: Path
     timeout: float
+    last_state: Callable[[], str]
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def play(what: Play, on_task: Callable[[str], None], cancelled: threading.Event)
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
-            env=dict(os.environ) | {MARK: mark},
+            env=dict(os.environ) | dict(what.environment) | {MARK: mark},
         )
     try:
         events = _events(worker, orders)
@@ -154,31 +158,37 @@ def _follow(
     errors: Path,
     mark: str,
 ) -> Played:
-    limit = time.monotonic() + what.timeout
+    limit = (since := time.monotonic()) + what.timeout
     task, failed, rc = "", "", None
     while True:
         if cancelled.is_set():
             return Played("interrupted", aborted=True)
         if time.monotonic() > limit:
-            return Played(f"it was not done after {show_duration(what.timeout)}; it was at the task {task!r}")
+            return Played(_out_of_time(what, task, time.monotonic() - since))
         try:
-            event = events.get(timeout=LOOK)
+            event = events.get(timeout=min(LOOK, max(0.0, limit - time.monotonic())))
         except queue.Empty:
             continue
         if event is None:
             break
         if event["event"] == "task":
-            task = event["name"]
+            task, since = event["name"], time.monotonic()
             on_task(task)
         elif event["event"] == "failed":
             failed = failed or f"task {event['task']!r}: {event['message']}"
         elif event["event"] == "end":
             rc = event["rc"]
-    worker.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # then it is ended like everything else
+        worker.wait(TERM_GRACE)
     left = [pid for pid in procfs.marked(MARK, mark) if pid != worker.pid]
     if rc == 0:
         return Played("", leftovers=len(left))
     return Played(failed or _why(errors, what.scratch, rc), leftovers=len(left))
+
+
+def _out_of_time(what: Play, task: str, spent: float) -> str:
+    at = f"it was at the task {task!r} for {show_duration(spent)}" if task else "it had not come to a task"
+    return f"it was not done after {show_duration(what.timeout)}; {at}; {what.last_state()}"
 
 
 def _why(errors: Path, scratch: Path, rc: int | None) -> str:
@@ -210,7 +220,11 @@ def _end(worker: subprocess.Popen[bytes], mark: str) -> None:
 
 
 def _keep(private: Path, keep: Path) -> None:
-    """Copies the artifacts to the evidence, without the environment that ansible-runner writes into them."""
+    """Copies the artifacts to the evidence, without the environment that ansible-runner writes into them.
+
+    Raises:
+        EvidenceError: they cannot be written there.
+    """
     artifacts = private / "artifacts" / "run"
     if not artifacts.is_dir():
         return
@@ -222,4 +236,9 @@ def _keep(private: Path, keep: Path) -> None:
             command.write_text(json.dumps(data, indent=2), encoding="utf-8")
         except (ValueError, KeyError, TypeError):
             command.unlink()  # ended while it was written; what cannot be read cannot be cleared of secrets
-    shutil.copytree(artifacts, keep, dirs_exist_ok=True, ignore=shutil.ignore_patterns("fact_cache", "*.sock"))
+    try:
+        shutil.copytree(artifacts, keep, dirs_exist_ok=True, ignore=shutil.ignore_patterns("fact_cache", "*.sock"))
+    except shutil.Error as error:  # each file that was not copied, and why
+        raise EvidenceError(f"evidence cannot be written to {keep}: {error.args[0][0][2]}") from error
+    except OSError as error:
+        raise EvidenceError(f"evidence cannot be written to {keep}: {error.strerror}") from error

@@ -1,9 +1,11 @@
 """Shows how a run goes: a live table on a terminal, plain lines in a pipe."""
 
+import contextlib
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol
@@ -162,6 +164,43 @@ def _counted(ended: Counter[Verdict], running: int, planned: int) -> Text:
     for number, (word, style) in enumerate(words):
         shown.append(", " if number else "").append(word, style)
     return shown
+
+
+class Unfailing:
+    """Tells somebody else, and goes on when that fails: a terminal that is gone must not end a run."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def planned(self, cases: Sequence[Case], scale: float) -> None:
+        """Passed on."""
+        with _passing_over():
+            self._progress.planned(cases, scale)
+
+    def note(self, text: str) -> None:
+        """Passed on."""
+        with _passing_over():
+            self._progress.note(text)
+
+    def started(self, case: Case) -> None:
+        """Passed on."""
+        with _passing_over():
+            self._progress.started(case)
+
+    def at(self, case: Case, step: str) -> None:
+        """Passed on."""
+        with _passing_over():
+            self._progress.at(case, step)
+
+    def finished(self, result: CaseResult) -> None:
+        """Passed on."""
+        with _passing_over():
+            self._progress.finished(result)
+
+
+def _passing_over() -> AbstractContextManager[None]:
+    """rich ends the program when it writes into a pipe that nobody reads."""
+    return contextlib.suppress(OSError, SystemExit)
 
 
 def choose(console: Console) -> Plain:

@@ -5,13 +5,16 @@ Cases wait more than they work, so they run side by side, each in a cell that ha
 
 import contextlib
 import os
+import queue
 import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,17 +23,19 @@ import psutil
 
 from vx11 import __version__
 from vx11.catalogue import profiles
-from vx11.conductor import collection, matrix, report
+from vx11.conductor import collection, crashed, matrix, report
 from vx11.conductor.attempt import CONDUCTOR, Attempt, Surroundings
 from vx11.conductor.cell import Cell
+from vx11.conductor.conducted import Conducted
 from vx11.conductor.judge import CaseResult, Verdict
 from vx11.conductor.matrix import Case
-from vx11.conductor.progress import Progress
+from vx11.conductor.progress import Progress, Unfailing
 from vx11.engines.docker import DockerEngine
-from vx11.engines.port import CAPABILITIES, EngineError
+from vx11.engines.port import CAPABILITIES
 from vx11.engines.select import EngineName
 from vx11.errors import EnvironmentProblem, InputError, Vx11Error
 from vx11.evidence.chain import verify
+from vx11.evidence.layout import CONDUCTOR as NOTE
 from vx11.evidence.layout import RunFolder
 from vx11.statefiles import write_json
 
@@ -41,6 +46,7 @@ CASE_WORK, CASE_BUSY, CELL_BUSY = 6.0, 3.0, 1.5
 INTENTS = "patch_intents"
 CELL_MEMORY = 256 * 1024 * 1024
 MAX_CELLS = 16
+LOOK = 0.2
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ class RunResult:
     Attributes:
         left: what could not be removed at the end, empty when nothing is left.
         interrupted: somebody stopped it.
+        problem: why this machine could not run it to its end, empty when it could.
     """
 
     test_id: str
@@ -87,6 +94,7 @@ class RunResult:
     left: Sequence[str]
     interrupted: bool
     time_scale: float = 1.0
+    problem: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, for whoever reads it with a program."""
@@ -97,24 +105,26 @@ class RunResult:
             "interrupted": self.interrupted,
             "time_scale": self.time_scale,
             "left": list(self.left),
+            "problem": self.problem or None,
             "cases": [report.as_json(result) for result in self.results],
         }
 
     @property
     def passed(self) -> bool:
         """Every case passed or was skipped for a reason, and nothing is left."""
-        return not self.left and all(item.verdict in (Verdict.PASSED, Verdict.SKIPPED) for item in self.results)
+        good = all(item.verdict in (Verdict.PASSED, Verdict.SKIPPED) for item in self.results)
+        return good and not self.left and not self.problem
 
 
 def run(options: Options, progress: Progress) -> RunResult:
-    """Runs the cases of a matrix.
+    """Runs the cases of a matrix, after what conductors that died have left in the same evidence root.
 
     Raises:
         InputError: matrix, catalogue, allowlist or profile is wrong; nothing was started.
-        EnvironmentProblem, EngineError, EvidenceError: this machine cannot run it.
+        EvidenceError: there can be no evidence; nothing was started.
     """
-    found = collection.find(options.matrix)
-    plan = matrix.load(options.matrix, found).chosen(options.cases, options.tags)
+    parts = collection.find(options.matrix)
+    plan = matrix.load(options.matrix, parts).chosen(options.cases, options.tags)
     profile = profiles.named(plan.folder / profiles.FILE, options.profile)
     if options.report:
         try:
@@ -123,13 +133,16 @@ def run(options: Options, progress: Progress) -> RunResult:
             raise InputError.of(f"reports cannot be put there: {error.strerror}", options.report) from error
     test_id = options.test_id or f"e2e-{secrets.token_hex(4)}"
     intents = (options.intents or options.evidence.resolve().parent / INTENTS).resolve()
-    folder = RunFolder(options.evidence.resolve(), test_id, time.time_ns())
+    root, progress = options.evidence.resolve(), Unfailing(progress)
     with _cancelled_by_signals(progress) as cancelled:
+        for found in crashed.recover(root):
+            progress.note(str(found))
+        folder = RunFolder(root, test_id, time.time_ns())
         around = Surroundings(
             test_id=test_id,
             plan=plan,
             chain=folder.chain,
-            collections=found.search_path,
+            collections=parts.search_path,
             cancelled=cancelled,
             profile_name=options.profile,
             profile=profile,
@@ -186,7 +199,12 @@ class _Run:
         self.chain = folder.chain
         self.results = around.verdicts
         self.left: list[str] = []
+        self.problem = ""
         self._giving_up = threading.Event()
+        number = options.cells or cells_for(self.plan.cases, options.time_scale)
+        names = [f"{folder.test_id}-{index + 1}" for index in range(number)] if number > 1 else [folder.test_id]
+        cases = [case.id for case in self.plan.cases]
+        self._conducted = Conducted.by_this_process(folder.test_id, cases, names, options.engine)
 
     def all(self) -> RunResult:
         """The whole run; its books are closed whatever happens."""
@@ -197,18 +215,19 @@ class _Run:
             "profile": self.options.profile,
             "time_scale": str(self.options.time_scale),
         }
-        self.folder.index(state="running", conductor=os.getpid(), **about)
         descriptions = {case.id: case.description for case in self.plan.cases}
-        self.chain.append(CONDUCTOR, "run_started", self.folder.test_id, about | {"descriptions": descriptions})
         try:
-            self._in_cells()
-        except Vx11Error as error:
-            self._give_up(str(error))
-            raise
+            with self._giving_up_on_problems():
+                self._conducted.write(self.folder.path)
+                self.folder.index(state="running", conductor=os.getpid(), **about)
+                self.chain.append(CONDUCTOR, "run_started", self.folder.test_id, about | {"descriptions": descriptions})
+                self._in_cells()
         except BaseException as error:
             self._give_up(repr(error))
             raise
-        self._close_books()
+        finally:
+            self._abort_rest(self.problem or "the run was interrupted before this case")
+            self._close_books()
         return RunResult(
             self.folder.test_id,
             self.folder.path,
@@ -216,32 +235,42 @@ class _Run:
             self.left,
             self.around.cancelled.is_set(),
             self.options.time_scale,
+            self.problem,
         )
+
+    @contextlib.contextmanager
+    def _giving_up_on_problems(self) -> Iterator[None]:
+        """What this machine cannot do ends the run, in order."""
+        try:
+            yield
+        except (Vx11Error, OSError) as error:
+            self._give_up(_sentence(error))
+
+    def _give_up(self, why: str) -> None:
+        """No further case begins; the first reason is the one that is told."""
+        self.problem = self.problem or why
+        self._giving_up.set()
+
+    def _record(self, action: str, subject: str, data: dict[str, Any]) -> None:
+        with self._giving_up_on_problems():
+            self.chain.append(CONDUCTOR, action, subject, data)
 
     def _in_order(self) -> list[CaseResult]:
         return [self.results[case.id] for case in self.plan.cases if case.id in self.results]
 
-    def _give_up(self, why: str) -> None:
-        """Every planned case has a verdict, also when the run cannot go on."""
-        self.chain.append(CONDUCTOR, "run_failed", self.folder.test_id, {"why": why})
-        self._abort_rest(why)
-        self._close_books()
-
     def _in_cells(self) -> None:
-        number = self.options.cells or cells_for(self.plan.cases, self.options.time_scale)
         cells: list[Cell] = []
         try:
-            for index in range(number):
-                name = f"{self.folder.test_id}-{index + 1}" if number > 1 else self.folder.test_id
+            for name in self._conducted.cells:
                 root = self.folder.path / "cells"
                 cells.append(Cell(name, self.plan.folder, self.options.engine, root, self.options.profile))
+            self._conducted.on(cells[0].engine.name).write(self.folder.path)
             self._introduce(cells)
-            with contextlib.suppress(_Cancelled):  # every case gets its verdict below
+            with contextlib.suppress(_Cancelled):  # every case gets its verdict
                 self._work(cells)
         finally:
             with ThreadPoolExecutor(len(cells) or 1) as pool:
                 list(pool.map(self._end, cells))
-        self._abort_rest("the run was interrupted before this case")
 
     def _introduce(self, cells: Sequence[Cell]) -> None:
         engine = cells[0].engine
@@ -302,10 +331,32 @@ class _Run:
                 image = cell.engine.image_of(service)
                 if image not in built:
                     self.progress.note(f"building {image}")
-                    cell.engine.build(service, self._built)
+                    self._unless_cancelled(partial(cell.engine.build, service, self._built))
                     built.add(image)
             else:
-                cell.engine.prepare(service)
+                self._unless_cancelled(partial(cell.engine.prepare, service))
+
+    def _unless_cancelled(self, work: Callable[[], None]) -> None:
+        """Does it, and does not wait for it any more when somebody stops the run.
+
+        A step of a build may say nothing for minutes. The daemon ends a build when nobody listens to it any more, which
+        is at its next line, or when this process ends.
+        """
+        done: Future[None] = Future()
+
+        def do() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        threading.Thread(target=do, name="prepare", daemon=True).start()
+        while not wait([done], LOOK).done:
+            if self.around.cancelled.is_set():
+                raise _Cancelled("interrupted while an image was made ready")
+        done.result()
 
     def _built(self, line: str) -> None:
         if self.around.cancelled.is_set():
@@ -332,8 +383,29 @@ class _Run:
         return bool(missing)
 
     def _case(self, cell: Cell, case: Case) -> None:
-        """Tries a case until it passes or its retries are used up; one that passed later is flaky."""
+        """One case, which has a verdict whatever happens."""
         self.progress.started(case)
+        try:
+            result = self._tries(cell, case)
+        except (Vx11Error, OSError) as error:
+            why = _sentence(error)
+            self._give_up(why)
+            result = CaseResult(case.id, Verdict.ABORTED, why)
+        except Exception as error:  # noqa: BLE001 - a mistake in the conductor takes one case, not the run
+            result = self._broken_off(case, error)
+            with self._giving_up_on_problems():
+                cell.end_all()
+        self._verdict(result)
+
+    def _broken_off(self, case: Case, error: Exception) -> CaseResult:
+        kept = self.folder.path / "cases" / case.id / "traceback.txt"
+        with self._giving_up_on_problems():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        return CaseResult(case.id, Verdict.ABORTED, f"the conductor failed: {error!r}; see {kept}")
+
+    def _tries(self, cell: Cell, case: Case) -> CaseResult:
+        """Tries a case until it passes or its retries are used up; one that passed later is flaky."""
         earlier: list[CaseResult] = []
         while True:
             result = self._attempt(cell, case, len(earlier) + 1)
@@ -345,7 +417,7 @@ class _Run:
         if passed and earlier:
             message = f"passed at try {result.attempt}; before: {earlier[-1].message}"
             result = replace(result, verdict=Verdict.FLAKY, message=message)
-        self._verdict(replace(result, earlier=tuple(earlier)))
+        return replace(result, earlier=tuple(earlier))
 
     def _attempt(self, cell: Cell, case: Case, number: int) -> CaseResult:
         if not cell.is_alive():
@@ -367,7 +439,7 @@ class _Run:
             "observed": seen,
             "attempts": len(result.earlier) + 1,
         }
-        self.chain.append(CONDUCTOR, "verdict", result.case, record)
+        self._record("verdict", result.case, record)
         self.progress.finished(result)
 
     def _abort_rest(self, why: str) -> None:
@@ -377,31 +449,36 @@ class _Run:
 
     def _end(self, cell: Cell) -> None:
         """The cell goes, with everything that carries its mark."""
-        cell.stop()
         try:
+            cell.stop()
             left = cell.purge()
-        except EngineError as error:
-            left = [str(error)]
+        except (Vx11Error, OSError) as error:
+            left = [_sentence(error)]
         self.left += left
-        self.chain.append(CONDUCTOR, "cell_ended", cell.name, {"left": list(left)})
+        self._record("cell_ended", cell.name, {"left": list(left)})
 
     def _close_books(self) -> None:
         results = self._in_order()
         state = "aborted" if any(item.verdict is Verdict.ABORTED for item in results) else "finished"
         counts = report.counts(results)
-        self.chain.append(CONDUCTOR, "run_finished", self.folder.test_id, {"state": state, "verdicts": counts})
+        if self.problem:
+            self._record("run_failed", self.folder.test_id, {"why": self.problem})
+        self._record("run_finished", self.folder.test_id, {"state": state, "verdicts": counts})
+        with self._giving_up_on_problems():
+            self._report()
+        with self._giving_up_on_problems():
+            self.folder.finish()
+            records, findings = verify(self.chain.path)
+            if findings:
+                self.left.append(f"evidence that does not verify: record {findings[0].record} {findings[0].message}")
+            self.folder.index(state=state, verdicts=counts, records=records, head=self.chain.head)
+            (self.folder.path / NOTE).unlink()
+
+    def _report(self) -> None:
         record = report.read(self.folder.path)
         for folder in (self.folder.path / "report", self.options.report):
             if folder:
                 report.write(record, folder)
-        self.folder.finish()
-        records, findings = verify(self.chain.path)
-        if findings:
-            self.left = [
-                *self.left,
-                f"evidence that does not verify: record {findings[0].record} {findings[0].message}",
-            ]
-        self.folder.index(state=state, verdicts=counts, records=records, head=self.chain.head)
 
 
 def _raise_first(working: Sequence[Future[None]]) -> None:
@@ -409,6 +486,12 @@ def _raise_first(working: Sequence[Future[None]]) -> None:
     done, _ = wait(working, return_when=FIRST_EXCEPTION)
     for future in done:
         future.result()
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the system'}: {error.strerror or error}"
+    return str(error)
 
 
 def _plain(proof: dict[str, object]) -> dict[str, object]:
@@ -420,15 +503,26 @@ def _plain(proof: dict[str, object]) -> dict[str, object]:
 def _cancelled_by_signals(progress: Progress) -> Iterator[threading.Event]:
     """What ends a program ends the case that runs, then the run cleans up; they never end the clean-up."""
     cancelled = threading.Event()
+    signals: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+
+    def obey() -> None:
+        while signals.get() is not None:
+            if cancelled.is_set():
+                progress.note("the clean-up is under way already; nothing would be gained by breaking it off")
+                continue
+            cancelled.set()
+            progress.note("interrupted: ending the case and cleaning up")
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if not cancelled.is_set():
-            progress.note("interrupted: ending the case and cleaning up")
-        cancelled.set()
+        signals.put(number)  # nothing else is safe here: the signal may have come in the middle of a lock or of a print
 
+    obeying = threading.Thread(target=obey, name="signals", daemon=True)
+    obeying.start()
     before = [(number, signal.signal(number, handle)) for number in ENDING]
     try:
         yield cancelled
     finally:
         for number, old in before:
             signal.signal(number, old)
+        signals.put(None)
+        obeying.join()

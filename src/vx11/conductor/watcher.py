@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from vx11.client import Madre
 from vx11.conductor.seen import USAGE
 from vx11.errors import Vx11Error
+from vx11.evidence.chain import EvidenceError
 
 INTERVAL = 0.5
 ANSWER_TIMEOUT = 0.5
@@ -27,6 +28,9 @@ class Watcher:
 
     Args:
         folder: of the case.
+
+    Raises:
+        EvidenceError: at the end of the block, that what was seen could not be written.
     """
 
     def __init__(self, madre: Madre, folder: Path, interval: float = INTERVAL) -> None:
@@ -34,6 +38,7 @@ class Watcher:
         self._path = folder / USAGE
         self._interval = interval
         self._stopping = threading.Event()
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def __enter__(self) -> "Watcher":
@@ -45,8 +50,18 @@ class Watcher:
     ) -> None:
         self._stopping.set()
         self._thread.join()
+        if self._error and not error:
+            raise self._error
 
     def _run(self) -> None:
+        try:
+            self._look()
+        except OSError as error:
+            self._error = EvidenceError(f"evidence cannot be written to {self._path}: {error.strerror}")
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is told to who waits for this thread
+            self._error = error
+
+    def _look(self) -> None:
         with self._path.open("ab", buffering=0) as file:
             while not self._stopping.wait(self._interval):
                 try:
@@ -54,11 +69,11 @@ class Watcher:
                 except Vx11Error:
                     continue  # a case may kill madre; the next look tells
                 if windows:
-                    line = {"ns": str(_boottime_ns()), "windows": [_look(window) for window in windows]}
+                    line = {"ns": str(_boottime_ns()), "windows": [_seen(window) for window in windows]}
                     file.write(json.dumps(line).encode() + b"\n")
 
 
-def _look(window: dict[str, Any]) -> dict[str, Any]:
+def _seen(window: dict[str, Any]) -> dict[str, Any]:
     kept = {name: window[name] for name in KEPT}
     if window["state"] == "open" and window["hold"] and window["endpoints"]:
         kept["answers"] = _answers(window["endpoints"][0])

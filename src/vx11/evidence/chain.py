@@ -8,6 +8,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import threading
@@ -210,6 +211,9 @@ def verify(path: Path) -> tuple[int, list[Finding]]:
     head, number = GENESIS, 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                findings.append(Finding(number, "is cut off: who wrote it ended before it was whole"))
+                return number - 1, findings
             try:
                 record = json.loads(line)
                 found = _check(record, number, head)
@@ -221,6 +225,13 @@ def verify(path: Path) -> tuple[int, list[Finding]]:
             findings += [Finding(number, message) for message in found]
             head = record["hash"]
     return number, findings
+
+
+def sound_part(path: Path) -> list[dict[str, Any]]:
+    """The records of a chain up to the first thing that is wrong with it; all of them when it is sound."""
+    _, findings = verify(path)
+    until = findings[0].record - 1 if findings else None
+    return list(itertools.islice(_records(path), until))
 
 
 def _check(record: dict[str, Any], number: int, head: str) -> list[str]:
@@ -242,11 +253,11 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
 
 def _last(path: Path) -> _End:
     """The end of a chain that is there already."""
-    count, head, size, line = 0, GENESIS, 0, b"\n"
+    count, head, size = 0, GENESIS, 0
     with path.open("rb") as file:
         for line in file:
+            if not line.endswith(b"\n"):
+                raise ValueError("its last line is cut")
             record = json.loads(line)
             count, head, size = int(record["seq"]), str(record["hash"]), size + len(line)
-    if not line.endswith(b"\n"):
-        raise ValueError("its last line is cut")
     return _End(count, head, size)

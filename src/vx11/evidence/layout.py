@@ -15,6 +15,8 @@ from vx11.evidence.chain import Chain, EvidenceError
 from vx11.statefiles import write_json
 
 SCHEMA = 1
+# In a run's folder: who conducts it, for as long as its books are open.
+CONDUCTOR = "conductor.json"
 
 
 class RunFolder:
@@ -44,25 +46,44 @@ class RunFolder:
 
     def index(self, **entry: Any) -> None:
         """Writes what is known of this run into the index of the root; called again, it updates."""
-        with _locked(self.root / ".index.lock"):
-            path = self.root / "index.json"
-            runs = _runs_of(path)
-            runs[self.test_id] = runs.get(self.test_id, {}) | {"folder": self.path.name} | entry
-            write_json(path, {"schema": SCHEMA, "runs": runs})
+        index(self.root, self.test_id, folder=self.path.name, **entry)
 
     def finish(self) -> None:
         """Closes the chain, lists the digest of every file, and adds the run's head to the chain of heads."""
         self.chain.close()
-        data = {"folder": self.path.name, "records": self.chain.count, "head": self.chain.head}
-        write_json(self.path / "manifest.json", {"schema": SCHEMA, "test_id": self.test_id, "files": self._digests()})
-        with _locked(self.root / ".heads.lock"):
-            heads = Chain(self.root / "heads.jsonl")
-            heads.append("conductor", "run_finished", self.test_id, data)
+        finish(self.path, self.test_id, self.chain.count, self.chain.head)
+
+
+def index(root: Path, test_id: str, **entry: Any) -> None:
+    """Writes what is known of a run into the index of a root; called again, it updates."""
+    with _locked(root / ".index.lock"):
+        path = root / "index.json"
+        runs = _runs_of(path)
+        runs[test_id] = runs.get(test_id, {}) | entry
+        write_json(path, {"schema": SCHEMA, "runs": runs})
+
+
+def finish(folder: Path, test_id: str, records: int, head: str) -> None:
+    """Lists the digest of every file of a run, and adds its head to the chain of heads.
+
+    Raises:
+        EvidenceError, OSError: it cannot be written.
+    """
+    write_json(folder / "manifest.json", {"schema": SCHEMA, "test_id": test_id, "files": _digests(folder)})
+    with _locked(folder.parent / ".heads.lock"):
+        heads = Chain(folder.parent / "heads.jsonl")
+        try:
+            data = {"folder": folder.name, "records": records, "head": head}
+            heads.append("conductor", "run_finished", test_id, data)
+        finally:
             heads.close()
 
-    def _digests(self) -> dict[str, str]:
-        files = sorted(path for path in self.path.rglob("*") if path.is_file())
-        return {str(path.relative_to(self.path)): _digest(path) for path in files}
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Of what stays; the note of who conducts the run goes with the run, and so does an earlier manifest."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    names = {str(path.relative_to(folder)): path for path in files}
+    return {name: _digest(path) for name, path in names.items() if name not in (CONDUCTOR, "manifest.json")}
 
 
 def _runs_of(path: Path) -> dict[str, Any]:

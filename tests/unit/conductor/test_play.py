@@ -65,7 +65,9 @@ def follow(tmp_path: Path, mark: str) -> Follow:
         stop = threading.Event()
         if cancelled:
             stop.set()
-        what = Play(tmp_path / "p.yml", "http://x", tmp_path, tmp_path, {}, tmp_path / "keep", timeout)
+        what = Play(
+            tmp_path / "p.yml", "http://x", tmp_path, tmp_path, {}, tmp_path / "keep", timeout, lambda: "web open"
+        )
         on_task = tasks.append if tasks is not None else lambda name: None
         with subprocess.Popen([sys.executable, "-c", ""]) as ended:
             return play._follow(ended, said, what, on_task, stop, tmp_path / "worker.log", mark)
@@ -114,9 +116,14 @@ def test_without_a_failed_task_its_last_words_are_the_reason(
     assert follow(events).failure == reason
 
 
+def test_a_play_that_never_begins_says_so(follow: Follow) -> None:
+    assert follow([], timeout=0.3).failure == "it was not done after 0.3 s; it had not come to a task; web open"
+
+
 def test_a_play_that_takes_too_long_says_where_it_was(follow: Follow) -> None:
     played = follow([task("one"), task("wait for ever")], timeout=0.3)
-    assert played == Played("it was not done after 0.3 s; it was at the task 'wait for ever'")
+    at = "it was at the task 'wait for ever' for 0.3 s"
+    assert played == Played(f"it was not done after 0.3 s; {at}; web open")
 
 
 def test_a_play_that_is_cancelled_is_aborted(follow: Follow) -> None:

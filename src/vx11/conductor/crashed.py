@@ -1,0 +1,179 @@
+"""Finishes what a conductor that died has left: ends what it started, and closes the books of its run.
+
+Nothing is ended but what carries the marks of that run, so that a process which has got the pid of one that is gone is
+safe. A run that another machine, or this one before it was started anew, conducted: its books are closed, nothing more.
+"""
+
+import fcntl
+import glob
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vx11.conductor.cell import end_parts, folder_prefix, keep_logs
+from vx11.conductor.conducted import Conducted
+from vx11.conductor.judge import Verdict
+from vx11.engines import select
+from vx11.engines.port import EngineError
+from vx11.errors import Vx11Error
+from vx11.evidence import layout
+from vx11.evidence.chain import GENESIS, Chain, sound_part, verify
+from vx11.statefiles import held_lock
+
+LOCK = ".recovery.lock"
+WHY = "the conductor died"
+ACTOR = "conductor"
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What came of one run.
+
+    Attributes:
+        aborted: cases that got their verdict now.
+        damage: what is wrong with its evidence, empty when it is sound. What is damaged is not added to.
+        left: what could not be done; then the books stay open, and the next start tries again.
+    """
+
+    test_id: str
+    aborted: Sequence[str] = ()
+    damage: str = ""
+    left: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        if self.left:
+            return f"the run {self.test_id} lost its conductor, and is not recovered yet: {'; '.join(self.left)}"
+        cases = f"; aborted: {', '.join(self.aborted)}" if self.aborted else ""
+        damage = f"; its evidence is damaged: {self.damage}" if self.damage else ""
+        return f"the run {self.test_id} had lost its conductor, and is recovered{cases}{damage}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, for whoever reads it with a program."""
+        return {
+            "test_id": self.test_id,
+            "aborted": list(self.aborted),
+            "damage": self.damage or None,
+            "left": list(self.left),
+        }
+
+
+def recover(root: Path) -> list[Recovered]:
+    """Recovers each run below an evidence root whose conductor is gone; none while somebody else does just that.
+
+    Raises:
+        OSError: the root cannot be written.
+    """
+    notes = sorted(root.glob(f"*/{layout.CONDUCTOR}"))
+    if not notes:
+        return []
+    try:
+        with held_lock(root / LOCK):
+            return [found for note in notes if (found := _recovered(note)) is not None]
+    except BlockingIOError:
+        return []
+
+
+def _recovered(path: Path) -> Recovered | None:
+    """One run; None when it is conducted, or has just been recovered."""
+    name = path.parent.name
+    try:
+        run = Conducted.read(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return Recovered(name, left=[f"{path} cannot be used: {error}"])
+    chain = path.with_name("evidence.jsonl")
+    try:
+        if run.is_conducted() or _is_written(chain):
+            return None
+        left = _end(run, path.parent) if run.is_of_this_boot() else []
+        if left:
+            return Recovered(run.test_id, left=left)
+        done = _close_books(run, path.parent, chain)
+        path.unlink()
+    except (Vx11Error, OSError) as error:
+        return Recovered(run.test_id, left=[str(error)])
+    return done
+
+
+def _is_written(chain: Path) -> bool:
+    """Whether a conductor has the chain open: one in another process namespace cannot be seen by its pid."""
+    handle = os.open(chain, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _end(run: Conducted, folder: Path) -> list[str]:
+    """Ends all that a run started; answers what is left. The cores go first, so that nobody opens anything anew."""
+    if not end_parts(run.cells):
+        return [f"processes of the run {run.test_id} do not end"]
+    left: list[str] = []
+    for cell in run.cells:
+        left += _purge(run, cell)
+        for temporary in _folders(run, cell):
+            keep_logs(temporary, folder / "cells" / cell)
+            shutil.rmtree(temporary)
+    return left
+
+
+def _purge(run: Conducted, cell: str) -> list[str]:
+    """What of a cell its engine cannot remove."""
+    if run.engine == "auto":
+        return []
+    with tempfile.TemporaryDirectory(prefix="vx11-recovery-") as scratch:
+        try:
+            engine = select.make(run.engine, cell, Path(scratch) / "state", Path(scratch) / "data")
+            engine.purge(cell)
+            return engine.residue(cell)
+        except EngineError as error:
+            return [str(error)]
+
+
+def _folders(run: Conducted, cell: str) -> Iterator[Path]:
+    """The temporary folders of a cell, if they are ours and no links."""
+    for path in Path(run.temporary).glob(f"{glob.escape(folder_prefix(cell))}????????"):
+        if not path.is_symlink() and path.stat().st_uid == os.geteuid():
+            yield path
+
+
+def _close_books(run: Conducted, folder: Path, chain: Path) -> Recovered:
+    """A verdict for every planned case, a chain that is closed, a head, an entry in the index."""
+    known = _verdicts(chain)
+    aborted = [case for case in run.cases if case not in known]
+    counts = dict(Counter([*known.values(), *(Verdict.ABORTED.value for _ in aborted)]))
+    damage = [f"record {finding.record} {finding.message}" for finding in verify(chain)[1]]
+    if not damage:
+        _append(run, chain, aborted, counts)
+    records = sound_part(chain)
+    head = str(records[-1]["hash"]) if records else GENESIS
+    layout.finish(folder, run.test_id, len(records), head)
+    entry = {"state": "aborted", "why": WHY, "verdicts": counts, "records": len(records), "head": head}
+    layout.index(folder.parent, run.test_id, folder=folder.name, **entry, **({"damage": damage} if damage else {}))
+    return Recovered(run.test_id, aborted, "; ".join(damage))
+
+
+def _verdicts(chain: Path) -> dict[str, str]:
+    """Case → its verdict, as far as the chain is sound."""
+    records = sound_part(chain)
+    return {str(item["subject"]): str(item["data"]["verdict"]) for item in records if item["action"] == "verdict"}
+
+
+def _append(run: Conducted, path: Path, aborted: Sequence[str], counts: dict[str, int]) -> None:
+    chain = Chain(path)
+    try:
+        for case in aborted:
+            data = {"verdict": Verdict.ABORTED.value, "message": WHY, "observed": {}, "attempts": 0}
+            chain.append(ACTOR, "verdict", case, data)
+        chain.append(ACTOR, "run_recovered", run.test_id, {"state": "aborted", "why": WHY, "verdicts": counts})
+    finally:
+        chain.close()
