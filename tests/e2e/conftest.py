@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,8 @@ class Ran:
         return folder
 
 
-def _command(bundle: Path, evidence: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "vx11", "run", str(bundle), "--evidence", str(evidence), *more]
+def _command(bundle: Path, evidence: Path, *more: str, python: str = sys.executable) -> list[str]:
+    return [python, "-m", "vx11", "run", str(bundle), "--evidence", str(evidence), *more]
 
 
 def _left_of(temporary: Path) -> list[str]:
@@ -78,16 +79,63 @@ def left_of() -> Callable[[Path], list[str]]:
 def run_matrix(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
     """`run_matrix(bundle, *arguments)` runs it to its end, and proves that nothing is left."""
 
-    def run(bundle: Path, *more: str) -> Ran:
+    def run(bundle: Path, *more: str, python: str = sys.executable) -> Ran:
         evidence, temporary = tmp_path_factory.mktemp("evidence"), tmp_path_factory.mktemp("tmp")
         environment = os.environ | {"TMPDIR": str(temporary)}
-        done = subprocess.run(
-            _command(bundle, evidence, *more), capture_output=True, text=True, timeout=120, env=environment, check=False
-        )
+        command = _command(bundle, evidence, *more, python=python)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
         assert _left_of(temporary) == []
         return Ran(done.returncode, done.stdout, done.stderr, evidence)
 
     return run
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A `vx11 run` that is in the middle of a case.
+
+    Attributes:
+        temporary: its temporary folder.
+    """
+
+    process: "subprocess.Popen[str]"
+    evidence: Path
+    temporary: Path
+
+    def ended(self) -> tuple[str, str]:
+        """Waits for its end; what it printed, and what it said on standard error."""
+        return self.process.communicate(timeout=60)
+
+
+@pytest.fixture
+def begin_run(tmp_path: Path) -> Iterator[Callable[..., Begun]]:
+    """`begin_run(bundle, reached, *arguments)` starts a run and waits until somebody writes into the pipe `reached`."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(bundle: Path, reached: Path | None, *more: str) -> Begun:
+        temporary, evidence = tmp_path / "tmp", tmp_path / "evidence"
+        temporary.mkdir()
+        process = subprocess.Popen(
+            _command(bundle, evidence, *more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"TMPDIR": str(temporary)},
+            start_new_session=True,
+        )
+        started.append(process)
+        if reached:
+            reading = threading.Thread(target=reached.read_text, daemon=True)
+            reading.start()
+            reading.join(30)
+            assert not reading.is_alive(), "the case did not get there"
+        return Begun(process, evidence, temporary)
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="session")

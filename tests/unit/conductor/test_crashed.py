@@ -1,0 +1,145 @@
+"""Recovery of runs whose conductor is gone: only what is theirs is ended, and their books are closed."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vx11.conductor import crashed
+from vx11.conductor.cell import PART_OF
+from vx11.conductor.conducted import Conducted
+from vx11.conductor.crashed import Recovered
+from vx11.engines import procfs
+from vx11.evidence.chain import Chain, verify
+from vx11.evidence.layout import CONDUCTOR, RunFolder
+from vx11.statefiles import held_lock
+
+STARTED = 1_795_242_600 * 10**9
+ID = f"e2e-t{os.getpid()}"
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> Conducted:
+    """Of a run of this boot, whose conductor had this process's pid, and is gone."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    mine = Conducted.by_this_process(ID, ["one", "two"], [f"{ID}-1", f"{ID}-2"], "process")
+    return replace(mine, temporary=str(temporary), start_time=mine.start_time - 1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, note: Conducted) -> Path:
+    """Its folder: the first case has passed."""
+    run = RunFolder(tmp_path / "evidence", ID, STARTED)
+    note.write(run.path)
+    run.index(state="running")
+    run.chain.append("conductor", "verdict", "one", {"verdict": "passed"})
+    run.chain.close()
+    return run.path
+
+
+@pytest.fixture
+def part(note: Conducted, eventually: Callable[..., Any]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that belongs to its second cell."""
+    with subprocess.Popen(["sleep", "60"], env={PART_OF: f"{ID}-2"}) as process:
+        eventually(lambda: procfs.marked(PART_OF, f"{ID}-2"))
+        yield process
+        process.kill()
+
+
+def entry(folder: Path) -> Any:
+    return json.loads((folder.parent / "index.json").read_text())["runs"][ID]
+
+
+def test_what_is_of_the_run_ends_and_its_books_are_closed(folder: Path, note: Conducted, part: Any) -> None:
+    left = Path(note.temporary) / f"vx11-{ID}-1-abcdefgh"
+    kept = [Path(note.temporary) / name for name in (f"vx11-{ID}-11-abcdefgh", f"vx11-{ID}-1-abc", "else")]
+    for path in (left, *kept):
+        path.mkdir()
+    assert crashed.recover(folder.parent) == [Recovered(ID, ["two"])]
+    assert part.wait(10) == -9
+    assert (left.exists(), [path.exists() for path in kept]) == (False, [True, True, True])
+    found = entry(folder)
+    assert (found["state"], found["verdicts"]) == ("aborted", {"passed": 1, "aborted": 1})
+    assert verify(folder / "evidence.jsonl") == (found["records"], [])
+    assert crashed.recover(folder.parent) == []
+
+
+def test_a_run_of_another_boot_ends_nothing(folder: Path, note: Conducted, part: Any) -> None:
+    replace(note, boot_id="of another boot").write(folder)
+    assert crashed.recover(folder.parent) == [Recovered(ID, ["two"])]
+    assert part.poll() is None
+    assert entry(folder)["state"] == "aborted"
+
+
+@pytest.mark.parametrize("how", ["by its process", "by its chain", "somebody else recovers"])
+def test_a_run_that_is_conducted_or_being_recovered_is_left_alone(
+    folder: Path, note: Conducted, part: Any, how: str
+) -> None:
+    if how == "by its process":
+        replace(note, start_time=note.start_time + 1).write(folder)
+        assert crashed.recover(folder.parent) == []
+    elif how == "by its chain":
+        writing = Chain(folder / "evidence.jsonl")
+        assert crashed.recover(folder.parent) == []
+        writing.close()
+    else:
+        with held_lock(folder.parent / crashed.LOCK):
+            assert crashed.recover(folder.parent) == []
+    assert part.poll() is None
+    assert entry(folder)["state"] == "running"
+    assert (folder / CONDUCTOR).is_file()
+
+
+def test_a_last_line_that_is_cut_is_told_and_stays_as_it_is(folder: Path) -> None:
+    chain = folder / "evidence.jsonl"
+    with chain.open("ab") as file:
+        file.write(b'{"action":"verd')
+    before = chain.read_bytes()
+    (done,) = crashed.recover(folder.parent)
+    assert done.damage == "record 2 is cut off: who wrote it ended before it was whole"
+    assert done.aborted == ["two"]
+    assert chain.read_bytes() == before
+    found = entry(folder)
+    assert (found["state"], found["records"], found["damage"]) == ("aborted", 1, [done.damage])
+    assert verify(folder.parent / "heads.jsonl") == (1, [])
+
+
+def test_a_folder_that_a_link_leads_to_stays(folder: Path, note: Conducted, tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.mkdir()
+    (Path(note.temporary) / f"vx11-{ID}-1-abcdefgh").symlink_to(target)
+    crashed.recover(folder.parent)
+    assert target.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"schema": 2}, "its schema is not known"),
+        ({"cells": ["../.."]}, "it names cells that no cell can have"),
+        ({"engine": "steam"}, "there is no engine 'steam'"),
+        ({"colour": "red"}, "it says not who conducts the run"),
+    ],
+)
+def test_a_note_that_cannot_be_used_is_told_and_nothing_is_done(
+    folder: Path, part: Any, change: dict[str, Any], why: str
+) -> None:
+    path = folder / CONDUCTOR
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    (found,) = crashed.recover(folder.parent)
+    assert why in found.left[0]
+    assert part.poll() is None
+    assert path.is_file()
+    assert entry(folder)["state"] == "running"
+
+
+def test_a_root_without_runs_stays_as_it_is(tmp_path: Path) -> None:
+    assert crashed.recover(tmp_path / "none") == []
+    assert crashed.recover(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
