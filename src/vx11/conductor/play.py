@@ -133,8 +133,9 @@ def _events(worker: subprocess.Popen[bytes], orders: Mapping[str, Any]) -> "queu
 
     def read() -> None:
         assert worker.stdout
-        for line in worker.stdout:
-            events.put(_parsed(line))
+        with worker.stdout:
+            for line in worker.stdout:
+                events.put(_parsed(line))
         events.put(None)
 
     threading.Thread(target=read, daemon=True).start()
