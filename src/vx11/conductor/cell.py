@@ -200,7 +200,7 @@ class Cell:
         """
         try:
             self.engine.purge(self.name)
-            return self.engine.residue(self.name)
+            return [*self.engine.residue(self.name), *(f"process {pid}" for pid in procfs.marked(PART_OF, self.name))]
         finally:
             keep_logs(self.folder, self.evidence)
             shutil.rmtree(self.folder)
