@@ -1,7 +1,7 @@
 """What all tests share: what the machine can do, bundles made of a few lines, and cells of real engines.
 
-A test that needs what the machine lacks is skipped with its reason; with `VX11_REQUIRE=docker,root,host,ansible` such a skip is
-a failure, so that a machine which should have everything cannot hide that it has not.
+A test that needs what the machine lacks is skipped with its reason; with `VX11_REQUIRE=docker,root,host,ansible` such
+a skip is a failure, so that a machine which should have everything cannot hide that it has not.
 """
 
 import contextlib

@@ -49,7 +49,8 @@ CASES: dict[str, list[Any]] = {
     "daemon": [{"ansible.builtin.command": {"argv": [sys.executable, "-c", DAEMON]}}],
     "paused": [{"ansible.builtin.pause": {"seconds": 300}}],
 }
-TIMEOUT = "4s"
+# Long enough to come to the task that hangs, also on a machine that has much to do.
+TIMEOUT = "12s"
 
 
 def _built() -> str:
@@ -108,14 +109,14 @@ def ran(
     (bundle / "suites").mkdir()
     (bundle / "suites" / "hangs.py").write_text(SUITE)
     cases = {name: (tasks, {"timeout": TIMEOUT}) for name, tasks in CASES.items()}
-    return run_matrix(write_matrix(bundle, cases), "--json", "--cells", "3", python=python)
+    return run_matrix(write_matrix(bundle, cases), "--json", "--cells", "4", python=python)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_hangs_is_ended_in_time(ran: Any, case: str) -> None:
     found = ran.case(case)
     assert found["verdict"] == "failed", found
-    assert f"it was not done after {TIMEOUT[0]}.0 s; it was at the task" in found["message"]
+    assert "it was not done after 12.0 s; it was at the task" in found["message"]
     assert "no window was open" in found["message"]
     assert all(item["holds"] for item in found["asserts"]), found
 
