@@ -77,13 +77,13 @@ def left_of() -> Callable[[Path], list[str]]:
 
 @pytest.fixture(scope="session")
 def run_matrix(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
-    """`run_matrix(bundle, *arguments)` runs it to its end, and proves that nothing is left."""
+    """`run_matrix(bundle, *arguments, limit=120)` runs it to its end, and proves that nothing is left."""
 
-    def run(bundle: Path, *more: str, python: str = sys.executable) -> Ran:
+    def run(bundle: Path, *more: str, limit: float = 120, python: str = sys.executable) -> Ran:
         evidence, temporary = tmp_path_factory.mktemp("evidence"), tmp_path_factory.mktemp("tmp")
         environment = os.environ | {"TMPDIR": str(temporary)}
         command = _command(bundle, evidence, *more, python=python)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, env=environment, check=False)
         assert _left_of(temporary) == []
         return Ran(done.returncode, done.stdout, done.stderr, evidence)
 
