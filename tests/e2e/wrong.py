@@ -22,6 +22,9 @@ HOARD = 100 * 1024 * 1024
 DISK = 256 * 1024
 # Longer than whatever needs the service takes to start, shorter than a suite is patient.
 DELAY_S = 2.0
+# What lives as long as its process.
+KEPT: list[object] = []
+# Version of control groups → limit → what is written to take it away: controller, file, value.
 UNLIMITED = {
     1: {
         "cpu": [("cpu", "cpu.cfs_quota_us", "-1")],
@@ -46,9 +49,8 @@ def burns() -> None:
 def hoards() -> None:
     """Something keeps memory that it does not need."""
     if os.fork() == 0:
-        kept = b"\xff" * HOARD
+        KEPT.append(b"\xff" * HOARD)
         signal.pause()
-        del kept
 
 
 def exceeds(limit: str) -> None:
@@ -65,11 +67,9 @@ def exceeds(limit: str) -> None:
 
 def squats() -> None:
     """The port of the service is taken before it is up."""
+    KEPT.append(socket.create_server(("127.0.0.1", int(os.environ["PORT"]))))
     if os.fork() == 0:
-        with socket.create_server(("127.0.0.1", int(os.environ["PORT"]))):
-            signal.pause()
-    while psutil.Process().children()[0].net_connections() == []:
-        time.sleep(0.01)
+        signal.pause()
 
 
 def starts_late() -> None:
