@@ -13,7 +13,7 @@ import subprocess
 import typing as t
 
 # How long a group that is out of time has to write down where it hung.
-LAST_WORDS_S = 5.0
+LAST_WORDS_S = 10.0
 
 
 class Ended(t.NamedTuple):
