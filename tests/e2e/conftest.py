@@ -1,5 +1,6 @@
 """What end-to-end tests share: a matrix in a bundle, and `vx11 run` as a process."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -16,6 +17,19 @@ import yaml
 from vx11.engines import procfs
 
 PLAY = {"hosts": "all", "gather_facts": False, "module_defaults": {"group/vx11.power.vx11": {"url": "{{ vx11_url }}"}}}
+
+
+# A run of a matrix keeps a machine busy: so many files of these tests at a time, however many workers there are.
+AT_ONCE = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _turn(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
+    """Waits for one of `AT_ONCE` places."""
+    number = int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
+    with (tmp_path_factory.getbasetemp().parent / f"e2e-{number % AT_ONCE}.lock").open("w") as place:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)
