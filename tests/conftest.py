@@ -5,6 +5,7 @@ a skip is a failure, so that a machine which should have everything cannot hide 
 """
 
 import contextlib
+import fcntl
 import gc
 import os
 import secrets
@@ -13,6 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -252,3 +254,23 @@ def host() -> Iterator[TestHost]:
         _cannot("host")
     yield found
     found.remove()
+
+
+@pytest.fixture(scope="session")
+def turn(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[..., AbstractContextManager[None]]:
+    """`with turn():` runs beside one other worker's turn, however many workers there are; `turn(alone=True)` beside none.
+
+    For tests that keep a machine busy, and for those that are about moments.
+    """
+    folder = tmp_path_factory.getbasetemp().parent
+    number = int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
+
+    @contextlib.contextmanager
+    def take(*, alone: bool = False) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for place in (0, 1) if alone else (number % 2,):
+                file = stack.enter_context((folder / f"turn-{place}.lock").open("w"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    return take

@@ -1,12 +1,12 @@
 """What end-to-end tests share: a matrix in a bundle, and `vx11 run` as a process."""
 
-import fcntl
 import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,10 @@ from vx11.engines import procfs
 PLAY = {"hosts": "all", "gather_facts": False, "module_defaults": {"group/vx11.power.vx11": {"url": "{{ vx11_url }}"}}}
 
 
-# A run of a matrix keeps a machine busy: so many files of these tests at a time, however many workers there are.
-AT_ONCE = 2
-
-
 @pytest.fixture(scope="module", autouse=True)
-def _turn(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
-    """Waits for one of `AT_ONCE` places."""
-    number = int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
-    with (tmp_path_factory.getbasetemp().parent / f"e2e-{number % AT_ONCE}.lock").open("w") as place:
-        fcntl.flock(place, fcntl.LOCK_EX)
+def _turn(turn: Callable[..., AbstractContextManager[None]]) -> Iterator[None]:
+    """A run of a matrix keeps a machine busy: no more than two files of these tests run at a time."""
+    with turn():
         yield
 
 

@@ -150,7 +150,7 @@ def test_what_the_service_said_last_is_delivered(process_bench: Any) -> None:
 
 def test_resets_pass_in_both_directions(process_bench: Any) -> None:
     started = process_bench.run(RESETS)
-    with connected(process_bench, started) as link, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), connected(process_bench, started) as link:  # at once, or a moment later
         link.recv(1)
     with connected(process_bench, started) as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

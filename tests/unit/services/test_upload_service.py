@@ -61,7 +61,7 @@ def service(start: Start, tmp_path: Path) -> Service:
 @contextmanager
 def half_sent(service: Service, eventually: Callable[..., Any], name: str = "half.bin") -> Iterator[socket.socket]:
     """An upload of which the first half is on the disk, and the second never comes by itself."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as client:
         head = f"PUT /files/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(CONTENT)}\r\n\r\n"
         client.sendall(head.encode() + CONTENT[: len(CONTENT) // 2])
         eventually(lambda: temporary(service)["bytes"] >= BLOCK)
