@@ -258,7 +258,7 @@ def host() -> Iterator[TestHost]:
 
 @pytest.fixture(scope="session")
 def turn(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[..., AbstractContextManager[None]]:
-    """`with turn():` runs beside one other worker's turn, however many workers there are; `turn(alone=True)` beside none.
+    """`with turn():` runs beside one other worker's turn, however many workers there are; `turn(alone=True)` alone.
 
     For tests that keep a machine busy, and for those that are about moments.
     """
