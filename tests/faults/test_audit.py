@@ -75,7 +75,7 @@ BROKEN: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "watchdog late": (
         "later than it may",
-        (ledger(), ONLY_WATCHDOG, story(121, "watchdog"), {"w": Seen(DUE + 1.6, DUE + 1.6)}),
+        (ledger(), ONLY_WATCHDOG, story(121, "watchdog"), {"w": Seen(DUE + 2.1, DUE + 2.1)}),
     ),
     "after an outage, late": ("later than it may", (ledger(), NOBODY, story(122.1, "expired"))),
     "dead madre": ("no madre lived", (ledger(), ONLY_WATCHDOG, story(DUE, "expired"))),
