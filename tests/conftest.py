@@ -5,7 +5,6 @@ a skip is a failure, so that a machine which should have everything cannot hide 
 """
 
 import contextlib
-import fcntl
 import gc
 import os
 import secrets
@@ -14,13 +13,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import pytest
 import yaml
 
+from tests import turns
 from tests.hosts import image
 from tests.hosts.errors import HostError
 from tests.hosts.host import TestHost
@@ -61,6 +60,10 @@ def _missing_root() -> str:
 
 NEEDS: dict[str, Callable[[], str]] = {"docker": _missing_docker, "root": _missing_root, "host": image.missing}
 _known: dict[str, str] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    turns.register(config)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -254,23 +257,3 @@ def host() -> Iterator[TestHost]:
         _cannot("host")
     yield found
     found.remove()
-
-
-@pytest.fixture(scope="session")
-def turn(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[..., AbstractContextManager[None]]:
-    """`with turn():` runs beside one other worker's turn, however many workers there are; `turn(alone=True)` alone.
-
-    For tests that keep a machine busy, and for those that are about moments.
-    """
-    folder = tmp_path_factory.getbasetemp().parent
-    number = int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
-
-    @contextlib.contextmanager
-    def take(*, alone: bool = False) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            for place in (0, 1) if alone else (number % 2,):
-                file = stack.enter_context((folder / f"turn-{place}.lock").open("w"))
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-    return take

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,9 @@ from vx11.engines import procfs
 PLAY = {"hosts": "all", "gather_facts": False, "module_defaults": {"group/vx11.power.vx11": {"url": "{{ vx11_url }}"}}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _turn(turn: Callable[..., AbstractContextManager[None]]) -> Iterator[None]:
-    """A run of a matrix keeps a machine busy: no more than two files of these tests run at a time."""
-    with turn():
-        yield
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A run of a matrix keeps a machine busy."""
+    item.add_marker("busy")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +69,11 @@ WITHSTAND = ("ignores", "forks")
 Stage = Callable[..., Scene]
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """It is about moments."""
+    item.add_marker("moments")
+
+
 @pytest.fixture(params=["both", "watchdog", "madre"])
 def enforcer(request: pytest.FixtureRequest) -> Enforcer:
     """Who sees to deadlines: both, the watchdog alone while madre is dead, or madre with no watchdog."""
@@ -116,10 +120,3 @@ def stage(
 def _entry(make_entry: Callable[..., dict[str, Any]], name: str, nonce: str) -> dict[str, Any]:
     code, vx11 = SERVICES.get(name, (OBEYS, {}))
     return make_entry(f"# {nonce}\n{code}", vx11={"ready": SAYS_UP, **vx11}, ports=[], stop_grace_period=f"{GRACE:g}s")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _turn(turn: Callable[..., AbstractContextManager[None]]) -> Iterator[None]:
-    """They are about moments: nothing else that keeps the machine busy runs at the same time."""
-    with turn(alone=True):
-        yield
