@@ -29,6 +29,7 @@ from vx11.engines import cgroups
 from vx11.engines.docker import connect
 from vx11.engines.port import EngineError
 from vx11.engines.select import EngineName
+from vx11.evidence import keys
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 IMAGE = "vx11/e2e-services:0.1.0"
@@ -64,6 +65,15 @@ _known: dict[str, str] = {}
 
 def pytest_configure(config: pytest.Config) -> None:
     turns.register(config)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def evidence_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What evidence is sealed with in all tests, so that they need none of this machine, and leave none."""
+    path = tmp_path_factory.mktemp("keys") / "evidence.key"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(keys.VARIABLE, str(path))
+        yield path
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

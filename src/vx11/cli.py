@@ -1,7 +1,7 @@
 """The command `vx11`: parses, calls, prints. Turns errors into messages and exit codes.
 
 Exit codes: 0 done, all passed; 1 a case failed, or the answer is no; 2 wrong usage or input; 3 the environment cannot
-run it; 130 interrupted.
+run it; 4 evidence that is not sealed to its end; 130 interrupted.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from vx11 import __version__, client, units, watch
+from vx11 import __version__, cli_evidence, client, units, watch
 from vx11.errors import InputError, Vx11Error
 
 FAILED, USAGE, ENVIRONMENT, INTERRUPTED = 1, 2, 3, 130
@@ -46,13 +46,10 @@ intent_app = typer.Typer(
 app.add_typer(token_app, name="token")
 app.add_typer(allowlist_app, name="allowlist")
 app.add_typer(window_app, name="window")
-evidence_app = typer.Typer(
-    no_args_is_help=True, context_settings=CONTEXT, rich_markup_mode=None, help="Evidence of runs."
-)
 app.add_typer(test_app, name="test")
 app.add_typer(matrix_app, name="matrix")
 app.add_typer(intent_app, name="intent")
-app.add_typer(evidence_app, name="evidence")
+app.add_typer(cli_evidence.app, name="evidence")
 
 
 class EngineChoice(StrEnum):
@@ -118,6 +115,9 @@ def serve(
     key: Annotated[Path | None, typer.Option(help="Signing key; see vx11 token new-key.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder for state; a tmpfs is best.")] = None,
     evidence: Annotated[Path | None, typer.Option(help="Folder for evidence.")] = None,
+    evidence_key: Annotated[
+        Path | None, typer.Option(help="Key that evidence is sealed with; made if it is not there.", show_default=False)
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for named volumes of the process engine.")] = None,
     cell: Annotated[str | None, typer.Option(help="Name of the cell [default: default].")] = None,
     rate_limit: Annotated[
@@ -143,6 +143,7 @@ def serve(
         "key": key,
         "state": state,
         "evidence": evidence,
+        "evidence_key": evidence_key,
         "data": data,
         "cell": cell,
         "rate_limit": rate_limit,
@@ -172,16 +173,17 @@ def serve(
 def watchdog(
     config: Annotated[Path | None, typer.Option(envvar="VX11_CONFIG", help="The configuration of the madre.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder for state, as madre has it.")] = None,
+    evidence: Annotated[Path | None, typer.Option(help="Folder for evidence, as madre has it.")] = None,
     cell: Annotated[str | None, typer.Option(help="Name of the cell [default: default].")] = None,
 ) -> None:
     """Runs the second enforcer: closes what is overdue when madre does not."""
     from vx11.madre import settings
 
-    flags = {"state": state, "cell": cell}
+    flags = {"state": state, "evidence": evidence, "cell": cell}
     chosen = settings.load(config, {name: value for name, value in flags.items() if value is not None})
-    os.execv(  # noqa: S606 - a process of its own, with nothing of this one's imports
-        sys.executable, [sys.executable, "-I", "-m", "vx11.watchdog", "--state", str(chosen.cell_state)]
-    )
+    places = ["--state", str(chosen.cell_state), "--evidence", str(chosen.cell_evidence)]
+    # A process of its own, with nothing of this one's imports.
+    os.execv(sys.executable, [sys.executable, "-I", "-m", "vx11.watchdog", *places])  # noqa: S606
 
 
 @token_app.command("new-key")
@@ -627,22 +629,3 @@ def report_run(
     reports.write(record, folder)
     written = {name: str(folder / name) for name in reports.FILES}
     _print(written, as_json, lambda: list(written.values()))
-
-
-@evidence_app.callback()
-def evidence_root() -> None:
-    """Keeps the commands below a name of their own, also while there is one alone."""
-
-
-@evidence_app.command("recover")
-def evidence_recover(
-    evidence: Annotated[Path, typer.Argument(metavar="DIR", help="The evidence root.")] = Path("evidence"),
-    as_json: JsonFlag = False,
-) -> None:
-    """Ends what runs have left whose conductor died, and closes their books; vx11 run does it by itself."""
-    from vx11.conductor import crashed
-
-    found = crashed.recover(evidence.resolve())
-    _print([one.to_json() for one in found], as_json, lambda: [str(one) for one in found] or ["nothing to recover"])
-    if any(one.left for one in found):
-        raise typer.Exit(ENVIRONMENT)

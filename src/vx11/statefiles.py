@@ -48,3 +48,11 @@ def write_json(path: Path, data: Any) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def read_json(path: Path) -> Any:
+    """What a file says; None when there is none, or it is not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, RecursionError, ValueError):
+        return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import calls, conducting, idle, opening, overshoot, report, sampling, soak, throughput
+from tests.bench import calls, conducting, evidence, idle, opening, overshoot, report, sampling, soak, throughput
 from tests.bench.cells import BenchError
 from tests.bench.figures import Row
 from vx11.engines.docker import connect
@@ -24,6 +24,7 @@ MEASUREMENTS: dict[str, Callable[..., list[Row]]] = {
     "sampling": sampling.measure,
     "conducting": conducting.measure,
     "calls": calls.measure,
+    "evidence": evidence.measure,
 }
 # Long ones, only when they are asked for.
 LONG: dict[str, Callable[..., list[Row]]] = {"soak": soak.measure}

@@ -13,7 +13,9 @@ from tests.bench.cells import BenchError
 from tests.bench.figures import Row, spread
 from vx11.engines import docker, procfs
 from vx11.engines.select import EngineName
-from vx11.evidence.chain import verify
+from vx11.evidence import audit
+from vx11.evidence.audit import Trust
+from vx11.evidence.keys import Signer
 
 RUNS, QUICK_RUNS = 20, 1
 MATRIX = Path(__file__).resolve().parents[2] / "matrices" / "e2e"
@@ -75,8 +77,7 @@ def _present(engine: EngineName) -> set[str]:
 def _expect_clean(number: int, result: dict[str, Any], before: set[str], after: set[str]) -> None:
     wrong = [f"{case['case']} {case['verdict']}: {case['message']}" for case in result["cases"] if not _is_fine(case)]
     wrong += [f"left: {what}" for what in [*result["left"], *sorted(after - before)]]
-    for chain in Path(result["evidence"]).rglob("evidence.jsonl"):
-        wrong += [f"{chain}: record {finding.record} {finding.message}" for finding in verify(chain)[1]]
+    wrong += [str(finding) for finding in audit.check(Path(result["evidence"]), Trust.by(Signer.of())).findings]
     if wrong:
         raise BenchError(f"run {number + 1}: {'; '.join(wrong)}")
 

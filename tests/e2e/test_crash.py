@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.chains import whole
 from vx11.conductor.conducted import Conducted
 from vx11.engines import select
-from vx11.evidence.chain import verify
 from vx11.evidence.layout import CONDUCTOR
 
 OPEN = {"vx11.power.vx11_window": {"service": "web", "ttl": "5m"}}
@@ -63,12 +63,12 @@ def test_what_it_left_is_ended_and_its_books_are_closed(dead: Any, left_of: Call
     (entry,) = json.loads((dead.evidence / "index.json").read_text())["runs"].values()
     assert entry["state"] == "aborted"
     assert entry["verdicts"] == {"passed": 1, "aborted": 2}
-    assert verify(folder / "evidence.jsonl") == (entry["records"], [])
+    assert whole(folder / "evidence.jsonl") == entry["records"]
     lines = [json.loads(line) for line in (folder / "evidence.jsonl").read_text().splitlines()]
     verdicts = {line["subject"]: line["data"]["verdict"] for line in lines if line["action"] == "verdict"}
     assert verdicts == {"first": "passed", "second": "aborted", "third": "aborted"}
     assert lines[-1]["hash"] == entry["head"]
-    assert verify(dead.evidence / "heads.jsonl") == (1, [])
+    assert whole(dead.evidence / "heads.jsonl") == 2
     assert not note.exists()
 
 
@@ -85,4 +85,4 @@ def test_the_next_run_recovers_it_before_it_begins(
     assert left_of(dead.temporary) == []
     entries = json.loads((dead.evidence / "index.json").read_text())["runs"].values()
     assert [entry["state"] for entry in entries] == ["aborted", "finished"]
-    assert verify(dead.evidence / "heads.jsonl") == (2, [])
+    assert whole(dead.evidence / "heads.jsonl") == 4

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from vx11.evidence.chain import verify
+from vx11.evidence import verify
+from vx11.evidence.keys import PublicKeys
 
 SCRIPT = Path(__file__).with_name("full-disk.sh")
 OPEN = {"vx11.power.vx11_window": {"service": "web", "ttl": "5m"}}
@@ -56,4 +57,5 @@ def test_the_run_ends_with_a_verdict_for_each_case_and_says_why(ran: Path) -> No
     assert (recovered["damage"], recovered["left"]) == (None, [])
     (entry,) = json.loads((ran / "index").read_text())["runs"].values()
     assert (entry["state"], entry["verdicts"]) == ("aborted", {"aborted": 2})
-    assert verify(ran / "evidence.jsonl") == (entry["records"], [])
+    found = verify.chain(ran / "evidence.jsonl", PublicKeys())
+    assert (found.records, found.findings) == (entry["records"], ())

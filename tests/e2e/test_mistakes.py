@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.chains import whole
 from vx11.conductor import run
 from vx11.conductor.attempt import Attempt
 from vx11.conductor.progress import Plain
 from vx11.errors import EnvironmentProblem
-from vx11.evidence.chain import verify
 
 OPEN = {"vx11.power.vx11_window": {"service": "web", "ttl": "5m"}}
 
@@ -61,7 +61,7 @@ def test_what_nobody_expected_aborts_its_case_alone(run_with: Callable[[BaseExce
     assert "the conductor failed: ZeroDivisionError('a mistake')" in message
     assert "ZeroDivisionError: a mistake" in Path(message.rpartition("see ")[2]).read_text()
     assert (list(done.left), done.problem, done.passed) == ([], "", False)
-    assert verify(done.folder / "evidence.jsonl")[1] == []
+    assert whole(done.folder / "evidence.jsonl")
 
 
 def test_what_this_machine_cannot_do_aborts_the_rest(run_with: Callable[[BaseException], run.RunResult]) -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from vx11.conductor.cell import Cell
 from vx11.engines import procfs
-from vx11.evidence import chain
+from vx11.evidence import verify
+from vx11.evidence.keys import PublicKeys
 from vx11.statefiles import CLOSED_BY_WATCHDOG, WATCHDOG_LOCK, held_lock
 
 from .audit import Ledger, Life, Seen, audit, latest, now
@@ -260,9 +261,7 @@ class Scene:
         self._end_core()
         records = self.evidence()
         found = audit(self.ledger, self.lives, records, self.seen)
-        found += [
-            f"record {item.record} of the evidence {item.message}" for item in chain.verify(self.evidence_path)[1]
-        ]
+        found += [f"evidence: {item}" for item in verify.chain(self.evidence_path, PublicKeys()).findings]
         found += [f"{what} is left" for what in self.residue()]
         found += [f"the process {pid} is left: {command}" for pid, command in self.strays()]
         assert not found, "\n".join([note, *found])

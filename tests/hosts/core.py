@@ -11,7 +11,8 @@ from vx11.client import Madre
 from vx11.conductor.cell import SCOPES
 from vx11.conductor.matrix import ALLOWLIST, CATALOGUE
 from vx11.engines.select import EngineName
-from vx11.evidence import chain
+from vx11.evidence import verify
+from vx11.evidence.keys import PublicKeys
 
 Part = Literal["madre", "watchdog"]
 PARTS: tuple[Part, ...] = ("madre", "watchdog")
@@ -139,9 +140,9 @@ class Core:
         self.host.run(["systemctl", "stop", unit("madre")])
         copy = folder / "evidence.jsonl"
         copy.write_bytes(self.host.read(f"{EVIDENCE}/evidence.jsonl"))
-        count, findings = chain.verify(copy)
-        assert count > 0, "it has no record"
-        assert findings == [], findings
+        found = verify.chain(copy, PublicKeys())
+        assert found.records > 0, "it has no record"
+        assert found.findings == ()
         return [json.loads(line) for line in copy.read_text(encoding="utf-8").splitlines()]
 
     def remove(self) -> None:

@@ -17,12 +17,12 @@ import httpx
 import pytest
 import yaml
 
+from tests.chains import whole
 from tests.service.conftest import SAYS_UP, STUBBORN, Stays
 from vx11 import tokens
 from vx11.catalogue import allowlist, compose
 from vx11.conductor.cell import SCOPES
 from vx11.engines import procfs, select
-from vx11.evidence import chain
 from vx11.statefiles import write_json
 
 EXECUTE, STATUS, SOLO_MADRE = "/api/v1/tests/execute", "/api/v1/windows/status", "/api/v1/system/solo_madre"
@@ -229,7 +229,7 @@ def test_a_test_is_accepted_runs_and_finishes_with_its_verdicts(caller: Caller, 
     assert (ended["accepted_by"], ended["reason"], ended["left"]) == ("tester", None, [])
     folder = Path(ended["evidence"])
     assert folder.parent == caller.host.tests / "nightly/one"
-    assert chain.verify(folder / "evidence.jsonl")[1] == []
+    assert whole(folder / "evidence.jsonl")
 
 
 def test_windows_of_a_test_are_none_of_the_host(caller: Caller, gate: Gate) -> None:

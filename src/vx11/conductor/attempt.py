@@ -21,7 +21,9 @@ from vx11.conductor.observations import Observations
 from vx11.conductor.seen import Cleaned, Json, Seen
 from vx11.conductor.watcher import Watcher
 from vx11.errors import Vx11Error
+from vx11.evidence import layout
 from vx11.evidence.chain import Chain
+from vx11.evidence.reading import records as records_of
 
 CONDUCTOR = "conductor"
 # What may change in a bundle while its cases run.
@@ -233,11 +235,8 @@ class Attempt:
 
     def _records(self) -> list[dict[str, Any]]:
         """Madre's evidence so far; half a line at its end is one that is just written."""
-        try:
-            text = (self._cell.evidence / "evidence.jsonl").read_bytes()
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
+        path = self._cell.evidence / layout.CHAIN
+        return list(records_of(path)) if path.exists() else []
 
     def _record(self, action: str, judged: Sequence[Judged]) -> None:
         data = {item.name: {"holds": item.holds, "observed": item.observed, "why": item.why} for item in judged}

@@ -21,6 +21,7 @@ from vx11.engines import procfs, select
 from vx11.engines.port import Engine, EngineError
 from vx11.engines.select import EngineName
 from vx11.errors import EnvironmentProblem
+from vx11.evidence import keys
 from vx11.statefiles import write_json
 
 START_TIMEOUT = 30.0
@@ -107,7 +108,7 @@ class Cell:
         state = self.folder / "state" / self.name
         with (self.folder / "watchdog.log").open("ab") as log:
             self.core["watchdog"] = subprocess.Popen(
-                [sys.executable, "-I", "-m", "vx11.watchdog", "--state", str(state)],
+                [sys.executable, "-I", "-m", "vx11.watchdog", "--state", str(state), "--evidence", str(self.evidence)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -125,6 +126,7 @@ class Cell:
             "state": self.folder / "state",
             "data": self.folder / "data",
             "evidence": self.evidence.parent,
+            "evidence-key": keys.default_path(),
             "cell": self.name,
             "rate-limit": "off",
             "profiles": self._bundle / profiles.FILE,
@@ -154,6 +156,10 @@ class Cell:
     def madre(self) -> Madre:
         """A client of its power API."""
         return Madre(self.url, self.token)
+
+    def secrets(self) -> Sequence[str]:
+        """What must not be in evidence."""
+        return (self.token, self._key.read_text(encoding="ascii").strip())
 
     def is_alive(self) -> bool:
         """Whether its entry answers."""

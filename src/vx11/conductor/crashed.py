@@ -21,8 +21,11 @@ from vx11.conductor.judge import Verdict
 from vx11.engines import select
 from vx11.engines.port import EngineError
 from vx11.errors import Vx11Error
-from vx11.evidence import layout
-from vx11.evidence.chain import GENESIS, Chain, sound_part, verify
+from vx11.evidence import layout, verify
+from vx11.evidence.chain import Chain
+from vx11.evidence.keys import PublicKeys, Signer
+from vx11.evidence.reading import GENESIS
+from vx11.evidence.redact import Redactor
 from vx11.statefiles import held_lock
 
 LOCK = ".recovery.lock"
@@ -87,7 +90,7 @@ def _recovered(path: Path) -> Recovered | None:
         return None
     except (OSError, ValueError) as error:
         return Recovered(name, left=[f"{path} cannot be used: {error}"])
-    chain = path.with_name("evidence.jsonl")
+    chain = path.with_name(layout.CHAIN)
     try:
         if run.is_conducted() or _is_written(chain):
             return None
@@ -148,15 +151,15 @@ def _folders(run: Conducted, cell: str) -> Iterator[Path]:
 
 def _close_books(run: Conducted, folder: Path, chain: Path) -> Recovered:
     """A verdict for every planned case, a chain that is closed, a head, an entry in the index."""
-    known = _verdicts(chain)
+    signer, known = Signer.of(), _verdicts(chain)
     aborted = [case for case in run.cases if case not in known]
     counts = dict(Counter([*known.values(), *(Verdict.ABORTED.value for _ in aborted)]))
-    damage = [f"record {finding.record} {finding.message}" for finding in verify(chain)[1]]
+    damage = [str(finding) for finding in verify.chain(chain, PublicKeys()).findings]
     if not damage:
-        _append(run, chain, aborted, counts)
-    records = sound_part(chain)
+        _append(run, chain, signer, aborted, counts)
+    records = verify.sound_part(chain)
     head = str(records[-1]["hash"]) if records else GENESIS
-    layout.finish(folder, run.test_id, len(records), head)
+    layout.finish(folder, run.test_id, len(records), head, signer, Redactor())
     entry = {"state": "aborted", "why": WHY, "verdicts": counts, "records": len(records), "head": head}
     layout.index(folder.parent, run.test_id, folder=folder.name, **entry, **({"damage": damage} if damage else {}))
     return Recovered(run.test_id, aborted, "; ".join(damage))
@@ -164,12 +167,12 @@ def _close_books(run: Conducted, folder: Path, chain: Path) -> Recovered:
 
 def _verdicts(chain: Path) -> dict[str, str]:
     """Case → its verdict, as far as the chain is sound."""
-    records = sound_part(chain)
+    records = verify.sound_part(chain)
     return {str(item["subject"]): str(item["data"]["verdict"]) for item in records if item["action"] == "verdict"}
 
 
-def _append(run: Conducted, path: Path, aborted: Sequence[str], counts: dict[str, int]) -> None:
-    chain = Chain(path)
+def _append(run: Conducted, path: Path, signer: Signer, aborted: Sequence[str], counts: dict[str, int]) -> None:
+    chain = Chain(path, signer)
     try:
         for case in aborted:
             data = {"verdict": Verdict.ABORTED.value, "message": WHY, "observed": {}, "attempts": 0}

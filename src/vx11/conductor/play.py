@@ -18,7 +18,7 @@ from typing import Any
 
 from vx11.conductor import collection
 from vx11.engines import procfs
-from vx11.evidence.chain import EvidenceError
+from vx11.evidence.appending import EvidenceError
 from vx11.units import show_duration
 
 MARK = "VX11_RUN_ID"

@@ -23,6 +23,7 @@ import psutil
 
 from vx11 import __version__
 from vx11.catalogue import profiles
+from vx11.catalogue.compose import Catalogue
 from vx11.conductor import collection, crashed, matrix, report
 from vx11.conductor.attempt import CONDUCTOR, Attempt, Surroundings
 from vx11.conductor.cell import Cell
@@ -34,9 +35,12 @@ from vx11.engines.docker import DockerEngine
 from vx11.engines.port import CAPABILITIES
 from vx11.engines.select import EngineName
 from vx11.errors import EnvironmentProblem, InputError, Vx11Error
-from vx11.evidence.chain import verify
+from vx11.evidence import audit
+from vx11.evidence.audit import Trust
+from vx11.evidence.keys import Signer
 from vx11.evidence.layout import CONDUCTOR as NOTE
 from vx11.evidence.layout import RunFolder
+from vx11.evidence.redact import Redactor, is_name_of_secret
 from vx11.statefiles import write_json
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -131,13 +135,14 @@ def run(options: Options, progress: Progress) -> RunResult:
             options.report.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError.of(f"reports cannot be put there: {error.strerror}", options.report) from error
+    signer, redactor = Signer.of(), Redactor(_secrets(plan.catalogue))
     test_id = options.test_id or f"e2e-{secrets.token_hex(4)}"
     intents = (options.intents or options.evidence.resolve().parent / INTENTS).resolve()
     root, progress = options.evidence.resolve(), Unfailing(progress)
     with _cancelled_by_signals(progress) as cancelled:
         for found in crashed.recover(root):
             progress.note(str(found))
-        folder = RunFolder(root, test_id, time.time_ns())
+        folder = RunFolder(root, test_id, time.time_ns(), signer, redactor)
         around = Surroundings(
             test_id=test_id,
             plan=plan,
@@ -150,7 +155,7 @@ def run(options: Options, progress: Progress) -> RunResult:
             intents=intents,
             scale=options.time_scale,
         )
-        return _Run(options, around, folder, progress).all()
+        return _Run(options, around, folder, signer, redactor, progress).all()
 
 
 def cells_for(cases: Sequence[Case], scale: float = 1.0, memory: int | None = None) -> int:
@@ -190,8 +195,18 @@ class _Queue:
 
 
 class _Run:
-    def __init__(self, options: Options, around: Surroundings, folder: RunFolder, progress: Progress) -> None:
+    def __init__(
+        self,
+        options: Options,
+        around: Surroundings,
+        folder: RunFolder,
+        signer: Signer,
+        redactor: Redactor,
+        progress: Progress,
+    ) -> None:
         self.options = options
+        self._signer = signer
+        self._redactor = redactor
         self.around = around
         self.plan = around.plan
         self.folder = folder
@@ -264,6 +279,7 @@ class _Run:
             for name in self._conducted.cells:
                 root = self.folder.path / "cells"
                 cells.append(Cell(name, self.plan.folder, self.options.engine, root, self.options.profile))
+                self._redactor.learn(cells[-1].secrets())
             self._conducted.on(cells[0].engine.name).write(self.folder.path)
             self._introduce(cells)
             with contextlib.suppress(_Cancelled):  # every case gets its verdict
@@ -468,10 +484,9 @@ class _Run:
             self._report()
         with self._giving_up_on_problems():
             self.folder.finish()
-            records, findings = verify(self.chain.path)
-            if findings:
-                self.left.append(f"evidence that does not verify: record {findings[0].record} {findings[0].message}")
-            self.folder.index(state=state, verdicts=counts, records=records, head=self.chain.head)
+            checked = audit.check(self.folder.path, Trust.by(self._signer))
+            self.left += [f"evidence that does not verify: {finding}" for finding in checked.findings]
+            self.folder.index(state=state, verdicts=counts, records=self.chain.count, head=self.chain.head)
             (self.folder.path / NOTE).unlink()
 
     def _report(self) -> None:
@@ -486,6 +501,12 @@ def _raise_first(working: Sequence[Future[None]]) -> None:
     done, _ = wait(working, return_when=FIRST_EXCEPTION)
     for future in done:
         future.result()
+
+
+def _secrets(catalogue: Catalogue) -> Iterator[str]:
+    """Values in the environment of services that are secrets by their names."""
+    for service in catalogue.services.values():
+        yield from (value for name, value in service.entry.environment.items() if value and is_name_of_secret(name))
 
 
 def _sentence(error: Exception) -> str:

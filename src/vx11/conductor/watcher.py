@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from vx11.client import Madre
 from vx11.conductor.seen import USAGE
 from vx11.errors import Vx11Error
-from vx11.evidence.chain import EvidenceError
+from vx11.evidence.appending import EvidenceError
 
 INTERVAL = 0.5
 ANSWER_TIMEOUT = 0.5

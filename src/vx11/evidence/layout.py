@@ -11,32 +11,53 @@ from pathlib import Path
 from typing import Any
 
 from vx11.clock import stamp
-from vx11.evidence.chain import Chain, EvidenceError
+from vx11.evidence.appending import EvidenceError
+from vx11.evidence.chain import Chain
+from vx11.evidence.keys import PUBLIC, PublicKey, Signer
+from vx11.evidence.redact import Redactor
 from vx11.statefiles import write_json
 
 SCHEMA = 1
-# In a run's folder: who conducts it, for as long as its books are open.
-CONDUCTOR = "conductor.json"
+# In a run's folder: who conducts it, for as long as its books are open; then the digests of all files.
+CONDUCTOR, MANIFEST = "conductor.json", "manifest.json"
+CHAIN = "evidence.jsonl"
+# In an evidence root: the runs, and what became of each.
+INDEX, HEADS = "index.json", "heads.jsonl"
+FINISHED, PRUNED = "run_finished", "run_pruned"
+# What the chain of heads and a tombstone say of a run.
+OF_HEAD = ("folder", "records", "head", "manifest")
+# What is left of runs that were removed by age, and how the name of a folder begins that is just being removed.
+TOMBSTONES, REMOVING = "tombstones", ".removing-"
 
 
 class RunFolder:
     """The folder of one run, `<timestamp>-<test_id>`.
 
+    Args:
+        signer: makes the seals.
+        redactor: knows secrets, which are kept out of the chain and taken out of the files.
+
     Raises:
         EvidenceError: the evidence root cannot be written.
     """
 
-    def __init__(self, root: Path, test_id: str, started_wall_ns: int) -> None:
+    def __init__(
+        self, root: Path, test_id: str, started_wall_ns: int, signer: Signer, redactor: Redactor | None = None
+    ) -> None:
+        self._signer = signer
+        self._redactor = redactor or Redactor()
         self.root = root
         self.test_id = test_id
         self.path = root / f"{stamp(started_wall_ns)}-{test_id}"
         try:
             (self.path / "report").mkdir(parents=True)
+            for folder in (root, self.path):
+                publish(folder, signer.public)
         except OSError as error:
             raise EvidenceError(
                 f"evidence cannot be written to {root}: {error.strerror}; name another with --evidence"
             ) from error
-        self.chain = Chain(self.path / "evidence.jsonl")
+        self.chain = Chain(self.path / CHAIN, signer, redactor)
 
     def attempt(self, case: str, number: int) -> Path:
         """The folder of one try of a case, made anew."""
@@ -49,41 +70,76 @@ class RunFolder:
         index(self.root, self.test_id, folder=self.path.name, **entry)
 
     def finish(self) -> None:
-        """Closes the chain, lists the digest of every file, and adds the run's head to the chain of heads."""
+        """Closes the chain and finishes the folder, see `finish`."""
         self.chain.close()
-        finish(self.path, self.test_id, self.chain.count, self.chain.head)
+        finish(self.path, self.test_id, self.chain.count, self.chain.head, self._signer, self._redactor)
+
+
+def publish(folder: Path, key: PublicKey) -> None:
+    """Puts a public key into a folder; one that is there already stays.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with (folder / PUBLIC).open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if key.to_pem() not in file.read():
+            file.write(key.to_pem())
 
 
 def index(root: Path, test_id: str, **entry: Any) -> None:
     """Writes what is known of a run into the index of a root; called again, it updates."""
-    with _locked(root / ".index.lock"):
-        path = root / "index.json"
+    with locked(root / ".index.lock"):
+        path = root / INDEX
         runs = _runs_of(path)
         runs[test_id] = runs.get(test_id, {}) | entry
         write_json(path, {"schema": SCHEMA, "runs": runs})
 
 
-def finish(folder: Path, test_id: str, records: int, head: str) -> None:
-    """Lists the digest of every file of a run, and adds its head to the chain of heads.
+def finish(folder: Path, test_id: str, records: int, head: str, signer: Signer, redactor: Redactor) -> None:
+    """Takes secrets out of a run's files, lists and signs the digest of each, adds its head to the chain of heads.
+
+    Args:
+        records: how many the run's chain has, and `head` the hash of the last one.
 
     Raises:
         EvidenceError, OSError: it cannot be written.
     """
-    write_json(folder / "manifest.json", {"schema": SCHEMA, "test_id": test_id, "files": _digests(folder)})
-    with _locked(folder.parent / ".heads.lock"):
-        heads = Chain(folder.parent / "heads.jsonl")
-        try:
-            data = {"folder": folder.name, "records": records, "head": head}
-            heads.append("conductor", "run_finished", test_id, data)
-        finally:
-            heads.close()
+    for path in _files(folder):
+        if path.suffix != ".jsonl" or path.stem.split("-")[0] not in ("evidence", "watchdog"):
+            _redact(path, redactor)
+    about = {"schema": SCHEMA, "test_id": test_id, "records": records, "head": head, "files": digests(folder)}
+    write_json(folder / MANIFEST, signed(about, signer))
+    data = {"folder": folder.name, "records": records, "head": head, "manifest": digest(folder / MANIFEST)}
+    add_head(folder.parent, FINISHED, test_id, data, signer)
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def add_head(root: Path, action: str, test_id: str, data: dict[str, Any], signer: Signer) -> None:
+    """Adds what became of a run to the chain of heads, and seals it.
+
+    Raises:
+        EvidenceError, OSError: it cannot be written.
+    """
+    with locked(root / ".heads.lock"), contextlib.closing(Chain(root / HEADS, signer)) as heads:
+        heads.append("conductor", action, test_id, data)
+
+
+def tombstone_of(folder: Path) -> Path:
+    """Where the tombstone of a run is, by the folder that the run has or had."""
+    return folder.parent / TOMBSTONES / f"{folder.name}.json"
+
+
+def signed(about: dict[str, Any], signer: Signer) -> dict[str, Any]:
+    """A document with the signature of all else that it says."""
+    about = about | {"key": signer.public.id}
+    return about | {"signature": signer.sign(about)}
+
+
+def digests(folder: Path) -> dict[str, str]:
     """Of what stays; the note of who conducts the run goes with the run, and so does an earlier manifest."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    names = {str(path.relative_to(folder)): path for path in files}
-    return {name: _digest(path) for name, path in names.items() if name not in (CONDUCTOR, "manifest.json")}
+    names = {str(path.relative_to(folder)): path for path in _files(folder)}
+    return {name: digest(path) for name, path in names.items() if name not in (CONDUCTOR, MANIFEST)}
 
 
 def _runs_of(path: Path) -> dict[str, Any]:
@@ -98,13 +154,24 @@ def _runs_of(path: Path) -> dict[str, Any]:
     return runs
 
 
-def _digest(path: Path) -> str:
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+
+
+def _redact(path: Path, redactor: Redactor) -> None:
+    content = path.read_bytes()
+    if (redacted := redactor.content(content)) != content:
+        path.write_bytes(redacted)
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Waits for its turn: several runs may share one root."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:

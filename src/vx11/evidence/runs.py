@@ -1,13 +1,14 @@
 """What the evidence of runs says about them, also while they go on: index, chain, verdicts."""
 
-import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-INDEX, CHAIN = "index.json", "evidence.jsonl"
+from vx11.evidence.layout import CHAIN, INDEX, tombstone_of
+from vx11.evidence.reading import records
+from vx11.statefiles import read_json
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,45 @@ class Run:
         return self.state == "finished" and len(self.verdicts) == len(self.planned) and well and not self.left
 
 
+@dataclass(frozen=True)
+class Listed:
+    """What a root knows of a run.
+
+    Attributes:
+        state: running, finished, aborted; removed, when all that is left is its tombstone.
+        verdicts: how many cases have each.
+    """
+
+    test_id: str
+    folder: str
+    state: str
+    verdicts: dict[str, int]
+
+    def counts(self) -> str:
+        """`11 passed, 1 failed`."""
+        return ", ".join(f"{number} {verdict}" for verdict, number in self.verdicts.items())
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def listed(root: Path) -> list[Listed]:
+    """The runs of a root, the oldest first."""
+    found = []
+    for test_id, entry in _index(root).items():
+        folder = root / str(entry["folder"])
+        is_removed = tombstone_of(folder).is_file() and not folder.is_dir()
+        state = "removed" if is_removed else str(entry.get("state", ""))
+        found.append(Listed(test_id, folder.name, state, dict(entry.get("verdicts", {}))))
+    return sorted(found, key=lambda run: run.folder)
+
+
+def of_folder(folder: Path) -> Run:
+    """The run in a folder, as far as the folder itself tells."""
+    return _read(folder, {})
+
+
 def find(root: Path, test_id: str) -> Run | None:
     """The run of this id in an evidence root, or in one below it; None when no index has it."""
     for folder in _roots(root):
@@ -77,23 +117,21 @@ def _roots(root: Path) -> Iterator[Path]:
 
 
 def _index(folder: Path) -> dict[str, dict[str, Any]]:
-    try:
-        runs: dict[str, dict[str, Any]] = json.loads((folder / INDEX).read_text(encoding="utf-8"))["runs"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    found = read_json(folder / INDEX)
+    runs: dict[str, dict[str, Any]] = found.get("runs", {}) if isinstance(found, dict) else {}
     return runs
 
 
 def _read(folder: Path, entry: dict[str, Any]) -> Run:
-    records = list(_records(folder / CHAIN))
     by_action: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
+    # Retention may have removed the chain.
+    for record in records(folder / CHAIN) if (folder / CHAIN).exists() else ():
         by_action.setdefault(record["action"], []).append(record)
     return Run(
         folder=folder,
         state=str(entry.get("state", "")),
         conductor=int(entry.get("conductor", 0)),
-        planned=tuple(entry.get("cases", ())),
+        planned=tuple(entry.get("cases", ()) or _planned(by_action.get("run_started", []))),
         started_ns=_when(by_action.get("run_started")),
         ended_ns=_when(by_action.get("run_finished")),
         verdicts=tuple(_verdict(folder, record) for record in by_action.get("verdict", ())),
@@ -101,14 +139,8 @@ def _read(folder: Path, entry: dict[str, Any]) -> Run:
     )
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records so far; the last one may be half written, and retention may have removed all."""
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                yield json.loads(line)
-    except (FileNotFoundError, ValueError):
-        return
+def _planned(started: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(case for record in started for case in record["data"]["cases"])
 
 
 def _when(records: list[dict[str, Any]] | None) -> int | None:
@@ -118,10 +150,7 @@ def _when(records: list[dict[str, Any]] | None) -> int | None:
 def _verdict(folder: Path, record: dict[str, Any]) -> CaseVerdict:
     """The chain has the verdict, the file of the last try what it was judged on; a case that never began has none."""
     case, data = record["subject"], record["data"]
-    try:
-        tried = json.loads((folder / "cases" / case / str(data["attempts"]) / "verdict.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        tried = {}
+    tried = read_json(folder / "cases" / case / str(data["attempts"]) / "verdict.json") or {}
     return CaseVerdict(
         case=case,
         verdict=data["verdict"],

@@ -4,8 +4,7 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
-# What every folder with the evidence of a run has.
-CHAIN = "evidence.jsonl"
+from vx11.evidence.layout import CHAIN
 
 
 def below(root: Path, given: str) -> Path:
@@ -25,6 +24,7 @@ def below(root: Path, given: str) -> Path:
             raise ValueError("leads out of the evidence root")
         if not all(_may_be_folder(part) for part in inside):
             raise ValueError("is not a folder")
+        # Every folder with the evidence of a run has one.
         if any((part / CHAIN).exists() for part in inside):
             raise ValueError("lies in evidence that is there already")
     except OSError as error:

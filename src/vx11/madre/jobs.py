@@ -21,7 +21,7 @@ from typing import Any, Literal
 from vx11.clock import Clock, Instant
 from vx11.engines import procfs
 from vx11.evidence import runs
-from vx11.evidence.chain import EvidenceError
+from vx11.evidence.appending import EvidenceError
 from vx11.evidence.runs import Run
 from vx11.madre import confined
 from vx11.madre.matrices import Matrices

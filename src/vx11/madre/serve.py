@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator
 from types import FrameType
 from typing import Any
@@ -17,7 +18,13 @@ from vx11.clock import Clock
 from vx11.engines import select
 from vx11.engines.port import Engine
 from vx11.errors import EnvironmentProblem
-from vx11.evidence.chain import Chain, EvidenceError
+from vx11.evidence import keys
+from vx11.evidence.appending import EvidenceError
+from vx11.evidence.chain import SEAL_SECONDS, Chain
+from vx11.evidence.keys import Signer
+from vx11.evidence.layout import CHAIN, publish
+from vx11.evidence.redact import Redactor
+from vx11.evidence.witness import Witness
 from vx11.madre import app, jobs
 from vx11.madre.matrices import Matrices
 from vx11.madre.metrics import CountedEvidence
@@ -67,14 +74,16 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
         InputError: a file or a setting is wrong.
         EnvironmentProblem, EngineError: this machine cannot run it, or another madre already runs this cell.
     """
-    key = tokens.read_key(settings.key)
+    key, signer = tokens.read_key(settings.key), Signer.of(settings.evidence_key)
     services = FileServices(settings.catalogue, settings.allowlist, settings.dependencies)
     profile = settings.throttle()
     store = StateStore(settings.cell_state)
-    with _cell_lock(store), contextlib.closing(settings.bind()) as bound:
+    with _cell_lock(store), contextlib.closing(settings.bind()) as bound, contextlib.ExitStack() as stack:
         engine = select.make(settings.engine, settings.cell, settings.cell_state, settings.data / settings.cell)
         registry = CollectorRegistry()
-        evidence, clock = CountedEvidence(_evidence(settings), registry), Clock()
+        chain, clock = _evidence(settings, signer, key), Clock()
+        evidence = CountedEvidence(chain, registry)
+        stack.enter_context(_sealed(chain))
         windows = Windows(
             cell=settings.cell,
             services=services,
@@ -126,7 +135,7 @@ def _jobs(settings: Settings, engine: Engine, evidence: Evidence, clock: Clock) 
         engine=engine.name,
         evidence=evidence,
         clock=clock,
-        environment=seen,
+        environment=seen | {keys.VARIABLE: str(settings.evidence_key)},
     )
 
 
@@ -152,12 +161,46 @@ class _NoEvidence:
         return {}
 
 
-def _evidence(settings: Settings) -> Evidence:
+def _evidence(settings: Settings, signer: Signer, key: bytes) -> Chain | _NoEvidence:
+    """The chain of the cell; the public key lies beside it."""
     try:
-        return Chain(settings.cell_evidence / "evidence.jsonl")
+        chain = Chain(settings.cell_evidence / CHAIN, signer, Redactor([key.hex()]))
     except EvidenceError as error:
         log.error("%s; nothing will be opened, what is open will be closed", error)
         return _NoEvidence(error)
+    with contextlib.suppress(OSError):  # it is for whoever has no better one
+        publish(settings.cell_evidence, signer.public)
+    return chain
+
+
+@contextlib.contextmanager
+def _sealed(chain: "Chain | _NoEvidence") -> Iterator[None]:
+    """Seals a chain at intervals for as long as the block runs, and for good at its end."""
+    if isinstance(chain, _NoEvidence):
+        yield
+        return
+    ended = threading.Event()
+
+    watchdog = Witness(chain)
+
+    def seal() -> None:
+        while not ended.wait(SEAL_SECONDS):
+            try:
+                watchdog.look()
+                chain.seal()
+            except (EvidenceError, OSError) as error:
+                log.error("%s", error)
+
+    sealing = threading.Thread(target=seal, name="seals", daemon=True)
+    sealing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        sealing.join()
+        with contextlib.suppress(EvidenceError, OSError):
+            watchdog.look()
+        chain.close()
 
 
 @contextlib.contextmanager

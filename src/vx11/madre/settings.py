@@ -14,9 +14,21 @@ from vx11.catalogue import profiles as throttle_profiles
 from vx11.catalogue.service import Model
 from vx11.engines.select import EngineName
 from vx11.errors import InputError
+from vx11.evidence import keys
 from vx11.units import Seconds
 
-_PATHS = ("catalogue", "allowlist", "key", "state", "evidence", "data", "profiles", "matrices", "tests_evidence")
+_PATHS = (
+    "catalogue",
+    "allowlist",
+    "key",
+    "state",
+    "evidence",
+    "evidence_key",
+    "data",
+    "profiles",
+    "matrices",
+    "tests_evidence",
+)
 _RATE = re.compile(r"(\d+)/(s|min|h)(?::(\d+))?")
 DEAD_AFTER_MS = 30_000
 _PERIOD = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -80,6 +92,7 @@ class Settings(Model):
     cell: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
     state: Path = Field(default_factory=default_state)
     evidence: Path = Field(default_factory=default_evidence)
+    evidence_key: Path = Field(default_factory=keys.default_path)
     data: Path = Field(default_factory=default_data)
     rate_limit: Annotated[Rate | None, BeforeValidator(Rate.read)] = DEFAULT_RATE
     require_aud_jti: bool = True

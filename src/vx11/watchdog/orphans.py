@@ -10,6 +10,7 @@ from vx11.clock import Clock, Instant
 from vx11.engines.cgroups import Hierarchy
 from vx11.watchdog import ending, marks
 from vx11.watchdog.attempts import Attempts
+from vx11.watchdog.log import Log
 from vx11.watchdog.marks import Marked
 from vx11.watchdog.record import OVERDUE, StateFolder
 
@@ -44,14 +45,12 @@ class Orphans:
     started after that.
     """
 
-    def __init__(
-        self, folder: StateFolder, clock: Clock, say: Callable[[str], None], hierarchy: Hierarchy | None
-    ) -> None:
+    def __init__(self, folder: StateFolder, clock: Clock, log: Log, hierarchy: Hierarchy | None) -> None:
         self._folder = folder
         self._clock = clock
-        self._say = say
+        self._log = log
         self._hierarchy = hierarchy
-        self._attempts = Attempts(clock, say, lambda: None)
+        self._attempts = Attempts(clock, log.say, lambda: None)
         cell, accounted = folder.cell, self._is_accounted_for
         if hierarchy:
             processes = _Place(lambda: marks.groups(cell, hierarchy, accounted), LOOK_EVERY)
@@ -79,7 +78,7 @@ class Orphans:
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed; told once
             if place.trouble != str(error):
                 place.trouble = str(error)
-                self._say(f"what has no state file cannot be looked for: {error}")
+                self._log.say(f"what has no state file cannot be looked for: {error}")
             return
         place.trouble = ""
         now = self._clock.now()
@@ -95,7 +94,8 @@ class Orphans:
     def _end(self, item: Marked) -> None:
         if not self._is_accounted_for(item.target.window_id):
             ending.end(item.target, ORPHAN_GRACE, self._hierarchy)
-            self._say(f"closed {_name(item)}, which was overdue and had no state file")
+            self._log.closed(item.target.window_id, item.service or "a service", "overdue and had no state file")
+            self._log.sync()
 
 
 def _is_overdue(item: Marked, now: Instant) -> bool:

@@ -2,13 +2,14 @@
 
 import functools
 import queue
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from vx11.clock import Clock, Instant
 from vx11.engines.cgroups import Hierarchy
 from vx11.watchdog import dockerapi, ending
 from vx11.watchdog.attempts import Attempts
 from vx11.watchdog.ending import Target
+from vx11.watchdog.log import Log
 from vx11.watchdog.record import Record, StateFolder, patience
 
 LONGEST_SLEEP = 0.5
@@ -17,17 +18,15 @@ LONGEST_SLEEP = 0.5
 class Windows:
     """Looks after the windows of one cell that have a state file."""
 
-    def __init__(
-        self, folder: StateFolder, clock: Clock, say: Callable[[str], None], hierarchy: Hierarchy | None
-    ) -> None:
+    def __init__(self, folder: StateFolder, clock: Clock, log: Log, hierarchy: Hierarchy | None) -> None:
         self._folder = folder
         self._clock = clock
-        self._say = say
+        self._log = log
         self._hierarchy = hierarchy
         self._ended: dict[str, Instant] = {}  # what ended and could not be marked yet
         self._waiting: dict[str, Instant] = {}  # since when an overdue window waits for those that need it
         self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._attempts = Attempts(clock, say, lambda: self._wakes.put(False))
+        self._attempts = Attempts(clock, log.say, lambda: self._wakes.put(False))
 
     def run(self) -> None:
         """Until `stop` is called."""
@@ -94,12 +93,13 @@ class Windows:
         if window_id not in self._ended:
             self._end(record)
             self._ended[window_id] = self._clock.now()
-            self._say(f"closed {_name(record)}, which was overdue")
+            self._log.closed(window_id, record.service, "overdue")
         try:
             self._folder.mark(window_id, self._ended[window_id])
         except OSError as error:
             raise ending.EndError(f"it has ended, but that cannot be written down: {error}") from error
         self._ended.pop(window_id, None)
+        self._log.sync()
 
     def _end(self, record: Record) -> None:
         grace = 0.0 if record.closing else record.grace

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 from vx11.clock import Clock
-from vx11.evidence.chain import EvidenceError
+from vx11.evidence.appending import EvidenceError
 from vx11.windows.errors import EvidenceUnavailable
 from vx11.windows.events import Events, Kind
 from vx11.windows.store import StateStore

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.chains import whole
 from vx11.conductor import crashed
 from vx11.conductor.cell import PART_OF
 from vx11.conductor.conducted import Conducted
 from vx11.conductor.crashed import Recovered
 from vx11.engines import procfs
-from vx11.evidence.chain import Chain, verify
+from vx11.evidence.chain import Chain
+from vx11.evidence.keys import Signer
 from vx11.evidence.layout import CONDUCTOR, RunFolder
 from vx11.statefiles import held_lock
 
@@ -35,7 +37,7 @@ def note(tmp_path: Path) -> Conducted:
 @pytest.fixture
 def folder(tmp_path: Path, note: Conducted) -> Path:
     """Its folder: the first case has passed."""
-    run = RunFolder(tmp_path / "evidence", ID, STARTED)
+    run = RunFolder(tmp_path / "evidence", ID, STARTED, Signer.of())
     note.write(run.path)
     run.index(state="running")
     run.chain.append("conductor", "verdict", "one", {"verdict": "passed"})
@@ -66,7 +68,7 @@ def test_what_is_of_the_run_ends_and_its_books_are_closed(folder: Path, note: Co
     assert (left.exists(), [path.exists() for path in kept]) == (False, [True, True, True])
     found = entry(folder)
     assert (found["state"], found["verdicts"]) == ("aborted", {"passed": 1, "aborted": 1})
-    assert verify(folder / "evidence.jsonl") == (found["records"], [])
+    assert whole(folder / "evidence.jsonl") == found["records"]
     assert crashed.recover(folder.parent) == []
 
 
@@ -96,18 +98,28 @@ def test_a_run_that_is_conducted_or_being_recovered_is_left_alone(
     assert (folder / CONDUCTOR).is_file()
 
 
-def test_a_last_line_that_is_cut_is_told_and_stays_as_it_is(folder: Path) -> None:
+def test_a_last_line_that_is_cut_stays_as_it_is_and_the_chain_goes_on_behind_it(folder: Path) -> None:
     chain = folder / "evidence.jsonl"
     with chain.open("ab") as file:
         file.write(b'{"action":"verd')
     before = chain.read_bytes()
+    assert crashed.recover(folder.parent) == [Recovered(ID, ["two"])]
+    assert chain.read_bytes() == before
+    assert whole(chain) == entry(folder)["records"]
+    assert whole(folder.parent / "heads.jsonl") == 2
+
+
+def test_what_is_damaged_is_told_and_nothing_is_added(folder: Path) -> None:
+    chain = folder / "evidence.jsonl"
+    chain.write_bytes(chain.read_bytes().replace(b"passed", b"failed"))
+    before = chain.read_bytes()
     (done,) = crashed.recover(folder.parent)
-    assert done.damage == "record 2 is cut off: who wrote it ended before it was whole"
-    assert done.aborted == ["two"]
+    assert done.damage == "evidence.jsonl, record 1: does not match its own hash"
+    assert done.aborted == ["one", "two"]
     assert chain.read_bytes() == before
     found = entry(folder)
-    assert (found["state"], found["records"], found["damage"]) == ("aborted", 1, [done.damage])
-    assert verify(folder.parent / "heads.jsonl") == (1, [])
+    assert (found["state"], found["records"], found["damage"]) == ("aborted", 0, [done.damage])
+    assert whole(folder.parent / "heads.jsonl") == 2
 
 
 def test_a_folder_that_a_link_leads_to_stays(folder: Path, note: Conducted, tmp_path: Path) -> None:

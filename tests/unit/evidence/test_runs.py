@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vx11.evidence import runs
+from vx11.evidence.keys import Signer
 from vx11.evidence.layout import RunFolder
 from vx11.evidence.runs import Run
 
@@ -17,7 +18,7 @@ C = "conductor"
 
 def started(root: Path, test_id: str = "e2e-1", *cases: str) -> RunFolder:
     """A run that has begun."""
-    run = RunFolder(root, test_id, STARTED)
+    run = RunFolder(root, test_id, STARTED, Signer.of())
     run.index(state="running", conductor=7, cases=list(cases or ("one", "two")))
     run.chain.append(C, "run_started", test_id)
     return run

@@ -11,7 +11,8 @@ import pytest
 
 from vx11.clock import Clock
 from vx11.engines import procfs
-from vx11.evidence.chain import EvidenceError
+from vx11.evidence.appending import EvidenceError
+from vx11.evidence.keys import Signer
 from vx11.evidence.layout import RunFolder
 from vx11.madre.jobs import KEPT, Job, Jobs, Wanted
 from vx11.madre.refusals import RequestRefused
@@ -189,7 +190,7 @@ def test_old_jobs_are_forgotten(desk: Desk) -> None:
 def test_a_run_that_madre_did_not_start_is_known_by_the_index(
     desk: Desk, conductor: int, state: str, found: str
 ) -> None:
-    run = RunFolder(desk.root, "e2e-9", 0)
+    run = RunFolder(desk.root, "e2e-9", 0, Signer.of())
     run.index(state=state, conductor=conductor, cases=["one"])
     run.chain.close()
     result = desk.jobs().result("e2e-9")

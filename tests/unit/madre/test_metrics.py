@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from vx11.clock import NS, Instant
 from vx11.engines.port import Usage
-from vx11.evidence.chain import EvidenceError
+from vx11.evidence.appending import EvidenceError
 from vx11.madre.metrics import CountedEvidence, WindowCollector
 from vx11.windows.usage import Sample
 from vx11.windows.window import Reason, State, Window

@@ -7,7 +7,7 @@ import pytest
 
 from vx11.engines.port import EngineError
 from vx11.errors import Vx11Error
-from vx11.evidence.chain import EvidenceError
+from vx11.evidence.appending import EvidenceError
 from vx11.madre import problems
 from vx11.madre.refusals import RequestRefused
 from vx11.windows import errors

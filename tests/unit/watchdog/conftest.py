@@ -20,6 +20,7 @@ from vx11.engines import procfs
 from vx11.statefiles import CLOSED_BY_WATCHDOG, WINDOWS
 from vx11.watchdog import ending
 from vx11.watchdog.ending import Target
+from vx11.watchdog.log import Log
 from vx11.watchdog.record import StateFolder
 from vx11.watchdog.windows import Windows
 
@@ -84,6 +85,17 @@ class StillClock(Clock):
         return self.at
 
 
+class Told(Log):
+    """A log that is kept in a list."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
 class Room:
     """A state folder, a clock, and a watchdog that only notes what it would end."""
 
@@ -91,11 +103,12 @@ class Room:
         self.windows = folder / WINDOWS
         self.windows.mkdir(parents=True)
         self.clock = StillClock(0)
-        self.said: list[str] = []
+        self.log = Told()
+        self.said = self.log.said
         self.ended: list[tuple[str, float]] = []
         self.trouble: dict[str, Exception] = {}
         self.folder = StateFolder(folder, self.said.append)
-        self.watchdog = Windows(self.folder, self.clock, self.said.append, hierarchy=None)
+        self.watchdog = Windows(self.folder, self.clock, self.log, hierarchy=None)
         monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/nobody.sock")
         monkeypatch.setattr(ending, "end", self._end)
 

@@ -26,7 +26,7 @@ class Searching:
 
     def __init__(self, room: Room, until: Eventually, hierarchy: Hierarchy | None) -> None:
         self.room, self.until = room, until
-        self.orphans = Orphans(room.folder, room.clock, room.said.append, hierarchy)
+        self.orphans = Orphans(room.folder, room.clock, room.log, hierarchy)
 
     def at(self, *seconds: float) -> list[tuple[str, float]]:
         """Looks at each of these times; answers all that was ended until now."""

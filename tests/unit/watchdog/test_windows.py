@@ -283,7 +283,7 @@ def test_containers_that_were_not_written_down_are_found_by_their_labels(room: R
     mine = {"vx11.cell": room.folder.cell, "vx11.window": "w1"}
     container = daemon.run(mine)
     daemon.run(mine | {"vx11.cell": "another"})
-    targets = Windows(room.folder, room.clock, room.said.append, Hierarchy(1, {}))._started_for("w1")
+    targets = Windows(room.folder, room.clock, room.log, Hierarchy(1, {}))._started_for("w1")
     assert targets == [Target("w1", cgroup=f"{room.folder.cell}/w1"), Target("w1", container=container)]
 
 

@@ -18,7 +18,7 @@ from vx11.catalogue.limits import Limits
 from vx11.catalogue.service import Entry
 from vx11.clock import NS, Clock, Instant
 from vx11.engines.port import CAPABILITIES, EngineError, Foreign, Found, Health, Running, Stamp, Usage
-from vx11.evidence.chain import EvidenceError
+from vx11.evidence.appending import EvidenceError
 from vx11.windows import enforcer, opening
 from vx11.windows.errors import ServiceUnknown
 from vx11.windows.manager import Outcome, Windows

@@ -3,6 +3,7 @@
 Reads leniently: a run may have been killed, and what suites left may be anything. What cannot be read is left out.
 """
 
+import contextlib
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ from typing import Any
 from vx11.conductor.judge import CaseResult, Judged, Verdict
 from vx11.conductor.observations import Observed
 from vx11.errors import InputError
+from vx11.evidence.layout import CHAIN
+from vx11.evidence.reading import records
 
 VERDICT_FILE = "verdict.json"
 Json = dict[str, Any]
@@ -189,21 +192,18 @@ def read(folder: Path) -> Record:
     """
     found = Record(folder.resolve())
     try:
-        with (folder / "evidence.jsonl").open("rb") as file:
-            for line in file:
-                _learn(found, line)
+        for record in records(folder / CHAIN):
+            _learn(found, record)
     except OSError as error:
-        raise InputError.of(f"this is not the folder of a run: {error.strerror}", folder / "evidence.jsonl") from error
+        raise InputError.of(f"this is not the folder of a run: {error.strerror}", folder / CHAIN) from error
     if not found.test_id:
         raise InputError.of("this is not the evidence of a run: no record says that one started", folder)
     return found
 
 
-def _learn(run: Record, line: bytes) -> None:
-    try:
-        run.take(json.loads(line))
-    except _UNREADABLE:
-        return  # half a line of a run that was killed; whoever verifies the chain tells of others
+def _learn(run: Record, record: Json) -> None:
+    with contextlib.suppress(*_UNREADABLE):  # whoever verifies the chain tells of such
+        run.take(record)
 
 
 def _record(line: bytes) -> Json | None:

@@ -12,6 +12,7 @@ from vx11.clock import iso
 from vx11.conductor import report
 from vx11.conductor.judge import CaseResult, Verdict
 from vx11.evidence.chain import Chain
+from vx11.evidence.keys import Signer
 from vx11.evidence.layout import RunFolder
 
 SECOND = 1_000_000_000
@@ -24,7 +25,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.boot_ns = 50 * SECOND
-        monkeypatch.setattr("vx11.evidence.chain.time", self)
+        for module in ("appending", "chain"):
+            monkeypatch.setattr(f"vx11.evidence.{module}.time", self)
         self.CLOCK_BOOTTIME = 7
 
     def time_ns(self) -> int:
@@ -141,7 +143,7 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
     def make(cases: Mapping[str, str], **more: Any) -> RunMaker:
         clock = Clock(monkeypatch)
-        maker = RunMaker(RunFolder(tmp_path / "evidence", f"e2e-{len(made)}", START), clock)
+        maker = RunMaker(RunFolder(tmp_path / "evidence", f"e2e-{len(made)}", START, Signer.of()), clock)
         maker.start(cases, **more)
         made.append(maker)
         return maker

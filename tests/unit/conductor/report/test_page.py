@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.chains import whole
 from tests.unit.conductor.report import runs
 from tests.unit.conductor.report.conftest import Window
 from vx11.conductor import report
 from vx11.conductor.judge import CaseResult, Judged, Verdict
 from vx11.conductor.observations import Observed
-from vx11.evidence.chain import verify
 
 VOID = {"meta", "input"}
 
@@ -191,7 +191,7 @@ def test_made_anew_they_are_the_same_and_evidence_is_untouched(make_run: Callabl
     first = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     report.write(report.read(folder), folder / "report")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
-    assert verify(folder / "evidence.jsonl")[1] == []
+    assert whole(folder / "evidence.jsonl")
 
 
 def test_one_case_is_in_memory_at_a_time(make_run: Callable[..., Any], tmp_path: Path) -> None:

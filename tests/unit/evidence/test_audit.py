@@ -1,0 +1,415 @@
+"""Folders of evidence that were tampered with: each manipulation is found and named; retention and export hold."""
+
+import base64
+import json
+import shutil
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vx11.errors import InputError
+from vx11.evidence import audit, export, retention, runs
+from vx11.evidence.audit import Trust
+from vx11.evidence.chain import Chain
+from vx11.evidence.keys import PublicKeys, Signer
+from vx11.evidence.layout import RunFolder, index, tombstone_of
+from vx11.evidence.verify import Kind, State
+
+STARTED = 1_795_242_600 * 10**9
+IDS = ("e2e-1", "e2e-2")
+
+
+@pytest.fixture
+def signer() -> Signer:
+    return Signer.of()
+
+
+@pytest.fixture
+def root(tmp_path: Path, signer: Signer) -> Path:
+    """Two runs that have ended, each with a cell."""
+    root = tmp_path / "evidence"
+    for number, test_id in enumerate(IDS):
+        run = RunFolder(root, test_id, STARTED + number * 10**9, signer)
+        run.index(state="running", cases=["TC-001"])
+        about = {"matrix": "matrix.yml", "matrix_sha256": "ab" * 32, "cases": ["TC-001"]}
+        run.chain.append("conductor", "run_started", test_id, about)
+        (run.attempt("TC-001", 1) / "verdict.json").write_text("{}")
+        verdict = {"verdict": "passed", "message": "", "attempts": 1}
+        run.chain.append("conductor", "verdict", "TC-001", verdict)
+        cell = Chain(run.path / "cells" / f"{test_id}-1" / "evidence.jsonl")
+        cell.append("madre", "started", f"{test_id}-1")
+        cell.close()
+        run.finish()
+        run.index(state="finished", verdicts={"passed": 1}, head=run.chain.head)
+    return root
+
+
+def first(root: Path) -> Path:
+    return next(path for path in sorted(root.iterdir()) if path.is_dir())
+
+
+def changed(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        path = root / name.replace("RUN", first(root).name)
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return change
+
+
+def gone(name: str) -> Callable[[Path], None]:
+    def remove(root: Path) -> None:
+        path = root / name.replace("RUN", first(root).name)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return remove
+
+
+def made(name: str) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        path = root / name.replace("RUN", first(root).name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+
+    return make
+
+
+def without_last(name: str) -> Callable[[Path], None]:
+    """Half the records of a chain are cut off."""
+
+    def cut(root: Path) -> None:
+        path = root / name.replace("RUN", first(root).name)
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[: len(lines) // 2]))
+
+    return cut
+
+
+def sealed_anew(root: Path) -> None:
+    """By somebody who has the right key: a run that was shorter."""
+    chain = first(root) / "evidence.jsonl"
+    lines = chain.read_bytes().splitlines(keepends=True)
+    chain.write_bytes(lines[0])
+    Chain(chain, Signer.of()).close()
+
+
+def with_another_manifest(root: Path) -> None:
+    """By somebody who has another key."""
+    path = first(root) / "manifest.json"
+    found = json.loads(path.read_text())
+    found["signature"] = found["signature"][::-1]
+    path.write_text(json.dumps(found))
+
+
+MANIPULATIONS: dict[str, tuple[Callable[[Path], None], Kind, str, str]] = {
+    "a verdict changed": (
+        changed("RUN/cases/TC-001/1/verdict.json", "{}", "[]"),
+        Kind.CHANGED,
+        "RUN/cases/TC-001/1/verdict.json",
+        "its digest is not that of the manifest",
+    ),
+    "a verdict removed": (
+        gone("RUN/cases/TC-001/1/verdict.json"),
+        Kind.REMOVED,
+        "RUN/cases/TC-001/1/verdict.json",
+        "is gone",
+    ),
+    "a file put in": (made("RUN/cases/more.txt"), Kind.FOREIGN, "RUN/cases/more.txt", "the manifest does not list it"),
+    "a record of a run changed": (
+        changed("RUN/evidence.jsonl", "passed", "failed"),
+        Kind.CHANGED,
+        "RUN/evidence.jsonl",
+        "does not match its own hash",
+    ),
+    "a run's tail cut": (
+        without_last("RUN/evidence.jsonl"),
+        Kind.CUT,
+        "RUN/evidence.jsonl",
+        "its tail is cut: 1 of 3 records are there",
+    ),
+    "a run's tail sealed anew": (sealed_anew, Kind.CUT, "RUN/evidence.jsonl", "2 of 3 records are there"),
+    "a record of a cell changed": (
+        changed("RUN/cells/e2e-1-1/evidence.jsonl", "started", "stopped"),
+        Kind.CHANGED,
+        "RUN/cells/e2e-1-1/evidence.jsonl",
+        "does not match its own hash",
+    ),
+    "the chain of a cell emptied": (
+        without_last("RUN/cells/e2e-1-1/evidence.jsonl"),
+        Kind.CHANGED,
+        "RUN/cells/e2e-1-1/evidence.jsonl",
+        "its digest is not that of the manifest",
+    ),
+    "a manifest changed": (
+        changed("RUN/manifest.json", "verdict.json", "other.json"),
+        Kind.BAD_SEAL,
+        "RUN/manifest.json",
+        "has a signature that is wrong",
+    ),
+    "a manifest of another": (
+        with_another_manifest,
+        Kind.CHANGED,
+        "RUN/manifest.json",
+        "is not the one that the chain of heads tells of",
+    ),
+    "a manifest removed": (
+        gone("RUN/manifest.json"),
+        Kind.CHANGED,
+        "RUN/manifest.json",
+        "is not the one that the chain of heads tells of",
+    ),
+    "a run removed": (gone("RUN"), Kind.REMOVED, "RUN", "the run e2e-1 is gone"),
+    "a run put in": (made("20990101T000000Z-e2e-9/evidence.jsonl"), Kind.FOREIGN, "20990101T000000Z-e2e-9", "is no run"),
+    "a file put beside": (made("notes.txt"), Kind.FOREIGN, "notes.txt", "is not part of the evidence"),
+    "a head removed": (without_last("heads.jsonl"), Kind.REMOVED, "heads.jsonl", "does not tell of the run e2e-2"),
+    "a head changed": (
+        changed("heads.jsonl", '"records":3', '"records":4'),
+        Kind.CHANGED,
+        "heads.jsonl",
+        "does not match its own hash",
+    ),
+    "the index changed": (changed("index.json", '"head": "', '"head": "0'), Kind.CHANGED, "index.json", "another head"),
+}
+
+
+@pytest.mark.parametrize("name", MANIPULATIONS)
+def test_a_manipulation_is_found_and_named(root: Path, signer: Signer, name: str) -> None:
+    change, kind, where, message = MANIPULATIONS[name]
+    where = where.replace("RUN", first(root).name)
+    change(root)
+    report = audit.check(root, Trust.by(signer))
+    assert report.state is State.TAMPERED
+    assert (kind, where) in [(found.kind, found.where) for found in report.findings if message in found.message]
+
+
+def test_what_is_as_it_was_is_sound(root: Path, signer: Signer) -> None:
+    report = audit.check(root, Trust.by(signer))
+    assert (report.state, report.findings, report.open) == (State.SOUND, [], [])
+    assert {chain.where.rpartition("/")[2] for chain in report.chains} == {"heads.jsonl", "evidence.jsonl"}
+    assert len(report.chains) == 1 + 2 * len(IDS)
+
+
+def test_a_run_that_goes_on_is_unsealed(root: Path, signer: Signer) -> None:
+    run = RunFolder(root, "e2e-3", STARTED, signer)
+    run.index(state="running")
+    run.chain.append("conductor", "run_started", "e2e-3", {"cases": []})
+    report = audit.check(root, Trust.by(signer))
+    assert report.state is State.UNSEALED
+    assert report.open == [
+        f"{run.path.name}/evidence.jsonl: unsealed since record 1 of 1: its writer goes on, or crashed"
+    ]
+    run.chain.close()
+
+
+def test_a_head_noted_elsewhere_is_looked_for(root: Path, signer: Signer) -> None:
+    head = audit.check(root, Trust.by(signer)).chains[0].head
+    assert audit.check(root, Trust.by(signer), [head]).state is State.SOUND
+    (found,) = audit.check(root, Trust.by(signer), ["0" * 64]).findings
+    assert (found.kind, found.message) == (
+        Kind.RESEALED,
+        f"no chain has the record {'0' * 64}, which was a head once: it was written anew, or cut",
+    )
+
+
+def test_one_run_is_checked_by_itself(root: Path, signer: Signer, tmp_path: Path) -> None:
+    away = tmp_path / "elsewhere"
+    shutil.copytree(first(root), away)
+    assert audit.check(away, Trust.by(signer)).state is State.SOUND
+
+
+@pytest.mark.parametrize("name", ["none", "evidence"])
+def test_where_no_evidence_is_that_is_told(tmp_path: Path, signer: Signer, name: str) -> None:
+    (tmp_path / "evidence").mkdir()
+    with pytest.raises(InputError, match="there is no evidence here"):
+        audit.check(tmp_path / name, Trust.by(signer))
+
+
+def test_which_key_is_used_is_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Trust.of(root, [])
+    assert own.why.startswith("by the key of this machine")
+    monkeypatch.setenv("VX11_EVIDENCE_KEY", str(tmp_path / "none.key"))
+    beside = Trust.of(root, [])
+    assert "that proves consistency only" in beside.why
+    assert str(beside.keys) == str(own.keys) != ""
+    assert Trust.of(root, [root / "evidence.pub"]).why == "by the given key"
+    bare = Trust.of(tmp_path, [])
+    assert (bool(bare.keys), bare.why) == (False, "without a key: seals were not checked; name one with --key")
+
+
+def later(days: float) -> int:
+    return time.time_ns() + int(days * 86400 * 1e9)
+
+
+def test_old_runs_go_and_leave_tombstones(root: Path, signer: Signer) -> None:
+    assert list(retention.prune(root, signer, now_ns=later(29))) == []
+    folder = first(root)
+    planned = list(retention.prune(root, signer, now_ns=later(31), dry_run=True))
+    assert [item.test_id for item in planned] == list(IDS)
+    assert folder.is_dir()
+    assert list(retention.prune(root, signer, now_ns=later(31))) == planned
+    assert not folder.exists()
+    told = json.loads(tombstone_of(folder).read_text())
+    assert (told["test_id"], told["folder"], told["records"]) == ("e2e-1", folder.name, 3)
+    report = audit.check(root, Trust.by(signer))
+    assert (report.state, report.findings) == (State.SOUND, [])
+    assert [run.state for run in runs.listed(root)] == ["removed", "removed"]
+    assert list(retention.prune(root, signer, now_ns=later(31))) == []
+
+
+def test_what_does_not_verify_is_kept(root: Path, signer: Signer) -> None:
+    changed("RUN/cases/TC-001/1/verdict.json", "{}", "[]")(root)
+    kept, removed = retention.prune(root, signer, now_ns=later(31))
+    assert kept.kept.startswith("it does not verify: ")
+    assert removed.kept == ""
+    assert first(root).name.endswith("e2e-1")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        (lambda path: path.write_text(path.read_text().replace("e2e-1", "e2e-7")), Kind.BAD_SEAL, "signature"),
+        (lambda path: path.write_text("{}"), Kind.CHANGED, "does not say of the run what"),
+        (lambda path: path.write_text(path.read_text() + " "), Kind.CHANGED, "is not the one that was made"),
+        (lambda path: path.write_text("no"), Kind.CHANGED, "is not a tombstone"),
+        (lambda path: path.unlink(), Kind.REMOVED, "is gone"),
+    ],
+)
+def test_a_tombstone_that_was_tampered_with_is_found(
+    root: Path, signer: Signer, change: Callable[[Path], None], kind: Kind, message: str
+) -> None:
+    tombstone = tombstone_of(first(root))
+    list(retention.prune(root, signer, now_ns=later(31)))
+    change(tombstone)
+    report = audit.check(root, Trust.by(signer))
+    assert (kind, f"tombstones/{tombstone.name}") in [
+        (found.kind, found.where) for found in report.findings if message in found.message
+    ]
+
+
+def test_a_removal_that_was_broken_off_is_no_tampering_and_is_finished(root: Path, signer: Signer) -> None:
+    folder, kept = first(root), root.parent / "kept"
+    shutil.copytree(folder, kept)
+    list(retention.prune(root, signer, now_ns=later(31)))
+    shutil.copytree(kept, folder)
+    shutil.copytree(kept, root / f".removing-{folder.name}")
+    assert audit.check(root, Trust.by(signer)).findings == []
+    list(retention.prune(root, signer, now_ns=later(31)))
+    assert not folder.exists()
+    assert not (root / f".removing-{folder.name}").exists()
+
+
+def test_an_archive_proves_itself_elsewhere(root: Path, signer: Signer, tmp_path: Path) -> None:
+    archive = tmp_path / "run.tar.gz"
+    export.export(first(root), archive, signer)
+    shutil.rmtree(root)
+    report = audit.check(archive, Trust.by(signer))
+    assert (report.state, report.findings) == (State.SOUND, [])
+    assert [chain.records for chain in report.chains] == [3, 1]
+
+
+def test_the_statement_is_in_toto_s_with_the_result_of_the_test(root: Path, signer: Signer) -> None:
+    envelope = export.sealed(export.statement(first(root)), signer)
+    found = export.opened(envelope, PublicKeys([signer.public]))
+    assert found["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    assert found["predicate"] == {
+        "result": "PASSED",
+        "configuration": [{"name": "matrix.yml", "digest": {"sha256": "ab" * 32}}],
+        "passedTests": ["TC-001"],
+        "warnedTests": [],
+        "failedTests": [],
+    }
+
+
+def test_the_signature_is_that_of_dsse(signer: Signer) -> None:
+    """The bytes that are signed, as the specification of DSSE has them."""
+    envelope = export.sealed({"_type": export.STATEMENT}, signer)
+    body = base64.b64decode(envelope["payload"])
+    signed = b"DSSEv1 28 application/vnd.in-toto+json " + str(len(body)).encode() + b" " + body
+    assert signer.public.signed_bytes(signed, envelope["signatures"][0]["sig"])
+
+
+def repacked(archive: Path, change: Callable[[Path], None]) -> None:
+    """Unpacks an archive, changes what is in it, and packs it again."""
+    scratch = archive.parent / "scratch"
+    with tarfile.open(archive) as tar:
+        tar.extractall(scratch, filter="data")
+    change(scratch)
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in scratch.iterdir():
+            tar.add(path, path.name)
+
+
+def forged(scratch: Path) -> None:
+    path = scratch / export.ATTESTATION
+    envelope = json.loads(path.read_text())
+    envelope["signatures"][0]["sig"] = "AAAA"
+    path.write_text(json.dumps(envelope))
+
+
+def of_another(scratch: Path) -> None:
+    path = scratch / export.ATTESTATION
+    statement = export.statement(first(scratch))
+    statement["subject"][0]["digest"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(export.sealed(statement, Signer.of())))
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "message"),
+    [
+        (forged, export.ATTESTATION, "has no good signature by"),
+        (of_another, export.ATTESTATION, "is about another run"),
+        (lambda at: (at / export.ATTESTATION).unlink(), export.ATTESTATION, "is not an in-toto statement"),
+        (
+            lambda at: (first(at) / "cases/TC-001/1/verdict.json").write_text("[]"),
+            "RUN/cases/TC-001/1/verdict.json",
+            "was changed",
+        ),
+    ],
+)
+def test_an_archive_that_was_tampered_with_is_found(
+    root: Path, signer: Signer, tmp_path: Path, change: Callable[[Path], None], where: str, message: str
+) -> None:
+    archive = tmp_path / "run.tar.gz"
+    export.export(first(root), archive, signer)
+    repacked(archive, change)
+    findings = audit.check(archive, Trust.by(signer)).findings
+    assert where.replace("RUN", first(root).name) in [found.where for found in findings if message in found.message]
+
+
+def test_what_is_no_archive_is_told(tmp_path: Path, signer: Signer) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("hello")
+    with pytest.raises(InputError, match="neither a chain nor an archive of a run"):
+        audit.check(path, Trust.by(signer))
+
+
+def test_an_archive_is_never_written_over_and_needs_closed_books(root: Path, signer: Signer, tmp_path: Path) -> None:
+    archive = tmp_path / "run.tar.gz"
+    archive.touch()
+    with pytest.raises(InputError, match="is there already"):
+        export.export(first(root), archive, signer)
+    (first(root) / "manifest.json").unlink()
+    with pytest.raises(InputError, match="only a run whose books are closed"):
+        export.export(first(root), tmp_path / "other.tar.gz", signer)
+    assert [path.name for path in tmp_path.iterdir() if "tar" in path.name] == ["run.tar.gz"]
+
+
+def test_a_run_that_ended_without_a_head_is_told(root: Path, signer: Signer) -> None:
+    index(root, "e2e-5", folder="20261121T063000Z-e2e-5", state="finished")
+    findings = audit.check(root, Trust.by(signer)).findings
+    assert [found.message for found in findings] == ["does not tell of the run e2e-5, which has ended"]
+
+
+def as_json(report: audit.Report) -> Any:
+    return json.loads(json.dumps(report.to_json()))
+
+
+def test_a_report_is_plain_data(root: Path, signer: Signer) -> None:
+    gone("RUN")(root)
+    found = as_json(audit.check(root, Trust.by(signer)))
+    assert (found["state"], found["findings"][0]["kind"]) == ("tampered", "removed")
