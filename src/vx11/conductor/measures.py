@@ -115,7 +115,7 @@ def no_port_conflicts(seen: Seen) -> Value:
 
 @_recorded()
 def service_running_after_ttl(seen: Seen) -> Value:
-    """A window that is held was open beyond the time it was opened for, and somebody listened at its address then."""
+    """A window that is held was open beyond the time it was opened for, and its service answered there then."""
     held = [window for window in seen.windows if seen.ttl(window) is not None and _holds(seen, window)]
     if not held:
         return None
