@@ -52,6 +52,11 @@ def call(module: str, *, failed: bool = False, took_ms: float = 100.0, result: A
     return Call(f"vx11_{module}", args, 0, int(took_ms * 1e6), failed, "", result or {})
 
 
+def ended(outcome: str, ms: int) -> dict[str, Any]:
+    """A test of a suite that began at 0."""
+    return {"outcome": outcome, "seconds": 0.001, "ended_ns": f"{ms}000000"}
+
+
 def record(action: str, subject: str, **data: Any) -> dict[str, Any]:
     return {"action": action, "subject": subject, "data": data, "wall_ns": "1", "mono_ns": "1"}
 
@@ -231,13 +236,16 @@ CASES: list[tuple[str, Seen, Any]] = [
         "failure_detection_time_ms",
         Seen(
             calls=[
-                call(
-                    "suite",
-                    result={"tests": [{"outcome": "passed", "seconds": 0.5}, {"outcome": "failed", "seconds": 0.25}]},
-                )
+                call("suite", result={"tests": [ended("passed", 800), ended("failed", 900), ended("error", 950)]}),
+                call("suite", result={"tests": [ended("failed", 100)]}),
             ]
         ),
-        750.0,
+        900.0,
+    ),
+    (
+        "failure_detection_time_ms",
+        Seen(calls=[call("suite", took_ms=700, result={"tests": [{"outcome": "error", "ended_ns": None}]})]),
+        700.0,
     ),
     ("failure_detection_time_ms", Seen(calls=[call("suite", result={"tests": []})]), None),
     ("recovery_time_ms", Seen(cleaned=DONE), 7.0),
