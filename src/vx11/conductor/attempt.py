@@ -1,6 +1,7 @@
 """One try of one case: plays, measures, judges, cleans up whatever happened, judges what only that shows."""
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -75,7 +76,7 @@ class Attempt:
     def result(self) -> CaseResult:
         """All of it; raises only what leaves nothing to judge."""
         begun = time.monotonic()
-        residue, records = self._cell.residue(), len(self._records())
+        residue, records = self._cell.residue(), len(self._lines())
         known, bundle = self._window_ids(), self._bundle()
         playbook = self._playbook()
         with self._cell.madre() as madre, Watcher(madre, self._folder):
@@ -91,13 +92,7 @@ class Attempt:
         judgement = Judgement(tuple(judged), judge.verdict(judged, failure)[1], failure)
         is_due = judgement.is_due(before.calls) and not played.aborted
         logs = self._logs(before) if is_due else {}
-        answers, solo, leaked = self._clean_up(residue, played.leftovers)
-        cleaned = Cleaned(
-            solo_madre=solo,
-            entry_answers=answers,
-            leaked=leaked,
-            recovery_ms=1000 * (time.monotonic() - ended),
-        )
+        cleaned = self._clean_up(residue, played.leftovers, ended)
         if is_due:
             cleaned = self._explained(replace(before, cleaned=cleaned), cleaned, judgement, logs)
         cleaned = replace(
@@ -232,27 +227,34 @@ class Attempt:
         return {str(window["window_id"]) for window in self._windows()}
 
     def _records(self) -> list[dict[str, Any]]:
-        """Madre's evidence so far; half a line at its end is one that is just written."""
+        """Madre's evidence so far."""
+        return [json.loads(line) for line in self._lines()]
+
+    def _lines(self) -> list[bytes]:
+        """Madre's evidence as it lies on the disk; half a line at its end is one that is just written."""
         try:
             text = (self._cell.evidence / "evidence.jsonl").read_bytes()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
+        return [line for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
 
     def _record(self, action: str, judged: Sequence[Judged]) -> None:
         data = {item.name: {"holds": item.holds, "observed": item.observed, "why": item.why} for item in judged}
         self._around.chain.append(CONDUCTOR, action, self._case.id, data)
 
-    def _clean_up(self, before: set[str], leftovers: int) -> tuple[bool, bool, list[str]]:
+    def _clean_up(self, before: set[str], leftovers: int, ended: float) -> Cleaned:
         """Back to SOLO_MADRE whatever happened.
 
-        Returns:
-            Whether the entry answered before it, whether only the core runs, and what was left.
+        Args:
+            before: what carried the cell's mark before the case.
+            leftovers: how many processes the playbook left.
+            ended: when the playbook was over, monotonic.
         """
         self._at("returns to SOLO_MADRE")
         with self._cell.madre() as madre:
             answers = madre.is_alive()
         solo = self._return_to_solo_madre()
+        recovery_ms = 1000 * (time.monotonic() - ended)
         if not solo:
             self._cell.engine.purge(self._cell.name)
             self._cell.engine.setup()
@@ -262,7 +264,7 @@ class Attempt:
             leaked.append(f"{leftovers} processes of the playbook")
         data = {"solo_madre": solo, "entry_answers": answers, "leaked": leaked}
         self._around.chain.append(CONDUCTOR, "cleaned_up", self._case.id, data)
-        return answers, solo, leaked
+        return Cleaned(solo_madre=solo, entry_answers=answers, leaked=leaked, recovery_ms=recovery_ms)
 
     def _return_to_solo_madre(self) -> bool:
         """madre's word, and the engine's own inventory."""
@@ -276,25 +278,30 @@ class Attempt:
 
     def _evidence_bytes(self, records: int) -> int:
         own = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
-        return own + sum(len(json.dumps(record)) for record in self._records()[records:])
+        return own + sum(map(len, self._lines()[records:]))
 
     def _bundle(self) -> dict[str, tuple[int, int, int]]:
         """Each file of the bundle, and the playbook, with what tells that it was changed."""
         files = [*_files(self._around.plan.folder, self._around.written)]
         if self._case.playbook:
             files.append(self._case.playbook)
-        status = {str(path): path.stat() for path in files}
+        status = {str(path): found for path in files if (found := _status(path))}
         return {path: (found.st_ino, found.st_size, found.st_mtime_ns) for path, found in status.items()}
 
 
+def _status(path: Path) -> os.stat_result | None:
+    """None of what has gone since it was listed, as an editor's files do: that must not end a run."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
 def _files(folder: Path, written: Sequence[Path]) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name in _NOT_BUNDLE or path in written or path.is_symlink():
-            continue
-        if path.is_dir():
-            yield from _files(path, written)
-        elif path.is_file():
-            yield path
+    for at, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in _NOT_BUNDLE and Path(at, name) not in written]
+        paths = [Path(at, name) for name in names if name not in _NOT_BUNDLE]
+        yield from (path for path in paths if path.is_file() and not path.is_symlink())
 
 
 def _cycle(case: Case, catalogue: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
