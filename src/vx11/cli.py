@@ -509,7 +509,7 @@ def matrix_compile(
 
     for found in matrices.load(matrix, collection.find(matrix)).chosen(case or ()).cases:
         if found.actions.steps:
-            typer.echo(found.compiled())
+            typer.echo(found.compiled(), nl=False)
         else:
             typer.echo(f"# {found.id} has no actions; it is played by {found.playbook}")
 
@@ -642,6 +642,8 @@ def evidence_recover(
     """Ends what runs have left whose conductor died, and closes their books; vx11 run does it by itself."""
     from vx11.conductor import crashed
 
+    if not evidence.is_dir():
+        raise InputError.of("there is no such folder; name the one that vx11 run --evidence has", evidence)
     found = crashed.recover(evidence.resolve())
     _print([one.to_json() for one in found], as_json, lambda: [str(one) for one in found] or ["nothing to recover"])
     if any(one.left for one in found):
