@@ -25,6 +25,8 @@ from vx11.errors import Vx11Error
 from vx11.evidence.chain import Chain
 
 CONDUCTOR = "conductor"
+# Seconds for what madre answers at once, unless it hangs: that must not hold up the end of a case for long.
+ANSWER = 10.0
 # What may change in a bundle while its cases run.
 _NOT_BUNDLE = ("__pycache__", ".pytest_cache", ".git")
 
@@ -79,7 +81,7 @@ class Attempt:
         residue, records = self._cell.residue(), len(self._lines())
         known, bundle = self._window_ids(), self._bundle()
         playbook = self._playbook()
-        with self._cell.madre() as madre, Watcher(madre, self._folder):
+        with self._cell.madre(ANSWER) as madre, Watcher(madre, self._folder):
             played = self._play(playbook)
         ended = time.monotonic()
         recorded = observations.read(self._folder)
@@ -124,7 +126,7 @@ class Attempt:
 
     def _logs(self, found: Seen) -> dict[str, list[str]]:
         """What the services of the case wrote, by madre's word."""
-        with self._cell.madre() as madre:
+        with self._cell.madre(ANSWER) as madre:
             return intents.logs(madre, found.windows)
 
     def _explained(
@@ -217,7 +219,7 @@ class Attempt:
     def _windows(self) -> list[Json]:
         """All that the cell has or had, in the order of their opening; none when madre does not answer."""
         try:
-            with self._cell.madre() as madre:
+            with self._cell.madre(ANSWER) as madre:
                 status = madre.status(closed=True)
         except Vx11Error:
             return []
@@ -253,7 +255,7 @@ class Attempt:
         self._at("returns to SOLO_MADRE")
         with self._cell.madre() as madre:
             answers = madre.is_alive()
-        solo = self._return_to_solo_madre()
+        solo = answers and self._return_to_solo_madre()
         recovery_ms = 1000 * (time.monotonic() - ended)
         if not solo:
             self._cell.engine.purge(self._cell.name)
