@@ -1,5 +1,6 @@
 """Sessions: `nox -s e2e` runs the matrix, `tests` the tests, `faults` faults, `lint` linters, `bench` benchmarks."""
 
+import tempfile
 from pathlib import Path
 
 import nox
@@ -80,3 +81,15 @@ def lint(session: nox.Session) -> None:
         link.symlink_to(Path.cwd(), target_is_directory=True)
     env = {"ANSIBLE_COLLECTIONS_PATH": str(scratch), "ANSIBLE_HOME": str(scratch / "home")}
     session.run("ansible-lint", "--offline", "--strict", env=env)
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("ansible-lint", "--offline", "--strict", *compiled(session, Path(folder)), env=env)
+
+
+def compiled(session: nox.Session, folder: Path) -> list[str]:
+    """What the actions of the shipped cases compile to, a file a case, as a user would keep it."""
+    printed = str(session.run("vx11", "matrix", "compile", "matrices/e2e", silent=True))
+    files = []
+    for number, play in enumerate(printed.split("---\n")[1:], 1):
+        files.append(folder / f"tc_{number:03}.yml")
+        files[-1].write_text(f"---\n{play}", encoding="utf-8")
+    return [str(file) for file in files]

@@ -192,7 +192,7 @@ def _judged(suite: Suite, ran: Ran, expect_failure: bool, interruption: Interrup
         "passed": complaint is None,
         "expected_failure": may_fail and expect_failure,
         "interrupted": False,
-        "tests": [test._asdict() for test in ran.tests],
+        "tests": [{**test._asdict(), "ended_ns": ran.ended_at.get(test.name)} for test in ran.tests],
         "steps": list(ran.steps),
         "duration_s": ran.seconds,
         "log": ran.log,

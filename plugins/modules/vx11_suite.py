@@ -187,11 +187,17 @@ tests:
     message:
       description: Why it failed or was skipped, in one line; empty for one that passed.
       type: str
+    ended_ns:
+      description:
+        - When it was over, in nanoseconds of CLOCK_BOOTTIME, as text; V(none) of what is no test that ended, such as a
+          file that could not be read.
+      type: str
   sample:
     - name: test_login
       outcome: passed
       seconds: 0.012
       message: ""
+      ended_ns: "1873459012345678"
 steps:
   description: The named steps and parts that ended, in that order.
   returned: when the suite was started

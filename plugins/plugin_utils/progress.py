@@ -11,16 +11,21 @@ import typing as t
 
 
 class Progress(t.NamedTuple):
-    """steps: name, seconds and outcome of each step that ended. running: the test that had begun and not ended."""
+    """steps: name, seconds and outcome of each step that ended. running: the test that had begun and not ended.
+
+    ended: when each test ended, nanoseconds of CLOCK_BOOTTIME, as text.
+    """
 
     steps: tuple[dict[str, t.Any], ...] = ()
     running: str | None = None
+    ended: t.Mapping[str, str] = {}
 
 
 def read(path: str) -> Progress:
     """What is in the file at `path`; nothing if there is none. A last line that is torn is left out."""
     steps: list[dict[str, t.Any]] = []
     running = None
+    ended: dict[str, str] = {}
     for note in _notes(path):
         if note["event"] == "step":
             steps.append({name: note[name] for name in ("name", "seconds", "outcome")})
@@ -28,7 +33,8 @@ def read(path: str) -> Progress:
             running = note["name"]
         elif note["event"] == "test_ended":
             running = None
-    return Progress(tuple(steps), running)
+            ended[note["name"]] = note["ns"]
+    return Progress(tuple(steps), running, ended)
 
 
 def _notes(path: str) -> t.Iterator[dict[str, t.Any]]:

@@ -36,13 +36,15 @@ class Suite(t.NamedTuple):
 class Ran(t.NamedTuple):
     """What came of it.
 
-    running: the test that never ended. seconds: how long it ran. log: where pytest's output is; output: the end of it.
+    running: the test that never ended. ended_at: when each other test did, as in `Progress`. seconds: how long it ran.
+    log: where pytest's output is; output: the end of it.
     """
 
     ended: Ended
     tests: tuple[OneTest, ...]
     steps: tuple[dict[str, t.Any], ...]
     running: str | None
+    ended_at: t.Mapping[str, str]
     seconds: float
     log: str | None
     output: tuple[str, ...]
@@ -96,7 +98,8 @@ def run(suite: Suite, folder: str, env: t.Mapping[str, str], middle: Middle | No
     seconds = time.monotonic() - begun
     noted = progress.read(os.path.join(folder, PROGRESS))
     tests = _with_running(junit.read(xml), noted.running)
-    return Ran(ended, tuple(tests), noted.steps, noted.running, round(seconds, 3), log, tuple(_last_lines(log)))
+    output = tuple(_last_lines(log))
+    return Ran(ended, tuple(tests), noted.steps, noted.running, noted.ended, round(seconds, 3), log, output)
 
 
 def complaint(suite: Suite, ran: Ran) -> str | None:

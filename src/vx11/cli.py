@@ -511,7 +511,7 @@ def matrix_compile(
 
     for found in matrices.load(matrix, collection.find(matrix)).chosen(case or ()).cases:
         if found.actions.steps:
-            typer.echo(found.compiled())
+            typer.echo(found.compiled(), nl=False)
         else:
             typer.echo(f"# {found.id} has no actions; it is played by {found.playbook}")
 

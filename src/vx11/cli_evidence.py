@@ -166,6 +166,8 @@ def recover(root: Root = ROOT, as_json: JsonFlag = False) -> None:
     """Ends what runs have left whose conductor died, and closes their books; vx11 run does it by itself."""
     from vx11.conductor import crashed
 
+    if not root.is_dir():
+        raise InputError.of("there is no such folder; name the one that vx11 run --evidence has", root)
     found = crashed.recover(root.resolve())
     _print([one.to_json() for one in found], as_json, iter([str(one) for one in found] or ["nothing to recover"]))
     if any(one.left for one in found):

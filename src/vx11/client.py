@@ -13,6 +13,7 @@ from httpx_sse import EventSource, connect_sse
 from vx11.errors import InputError, Vx11Error
 
 LONG = 120.0
+HEALTH = 5.0
 EVENTS = "/api/v1/windows/events"
 # madre says at least each 15 s that it is alive.
 SILENCE = httpx.Timeout(5.0, read=40.0)
@@ -44,9 +45,10 @@ class Madre:
     Args:
         url: its entry, such as http://127.0.0.1:8000.
         token: a token; without one only `health` answers.
+        timeout: seconds that an answer may take.
     """
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "", timeout: float = LONG) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if not token.isascii():
             raise InputError.of("the token has characters that no token has; set VX11_TOKEN to one that was issued")
@@ -55,7 +57,7 @@ class Madre:
         # Where nothing is encrypted, reading the certificate authorities would cost more than the call.
         address = _address(url)
         encrypted = address.scheme == "https"
-        self.http = httpx.Client(base_url=address, headers=headers, timeout=LONG, trust_env=False, verify=encrypted)
+        self.http = httpx.Client(base_url=address, headers=headers, timeout=timeout, trust_env=False, verify=encrypted)
 
     def __enter__(self) -> "Madre":
         return self
@@ -186,9 +188,9 @@ class Madre:
             time.sleep(TEST_PAUSE)
 
     def is_alive(self) -> bool:
-        """Whether the entry answers."""
+        """Whether the entry answers, within 5 s."""
         try:
-            return self.call("GET", "/health") == {"status": "ok"}
+            return self.call("GET", "/health", timeout=HEALTH) == {"status": "ok"}
         except Vx11Error:
             return False
 

@@ -154,13 +154,33 @@ def dotted(location: Sequence[Any]) -> str:
     return text or "the document"
 
 
+_TEXT, _LIST, _MAP = "has to be text", "has to be a list", "has to be a map of keys to values"
+_BOOL, _INT, _NUMBER = "has to be true or false", "has to be a whole number", "has to be a number"
+# pydantic's words are those of Python; these are for people who write YAML or JSON.
+_SENTENCES = {
+    "extra_forbidden": "unknown key",
+    "missing": "is missing",
+    "string_type": _TEXT,
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+    "dict_type": _MAP,
+    "model_type": _MAP,
+    "bool_type": _BOOL,
+    "bool_parsing": _BOOL,
+    "int_type": _INT,
+    "int_parsing": _INT,
+    "int_from_float": _INT,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+}
+
+
 def sentence(item: Any) -> str:
     """One pydantic error in plain words."""
-    if item["type"] == "extra_forbidden":
-        return "unknown key"
-    if item["type"] == "missing":
-        return "is missing"
-    return str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "string_pattern_mismatch":
+        return f"{item['input']!r} does not match {item['ctx']['pattern']}"
+    said = str(item["msg"]).removeprefix("Value error, ").replace("Input should be", "has to be")
+    return _SENTENCES.get(item["type"], said)
 
 
 def parse(model: type[Model], data: Any, path: Path) -> Model:

@@ -94,6 +94,13 @@ def test_a_matrix_that_is_not_there(tmp_path: Path) -> None:
     assert "nowhere.yml" in done.stderr
 
 
+def test_an_evidence_root_that_is_not_there_has_nothing_to_recover(tmp_path: Path) -> None:
+    """Who mistypes it must not take it for well."""
+    done = vx11("evidence", "recover", tmp_path / "evidenec")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{tmp_path}/evidenec: there is no such folder" in done.stderr
+
+
 def test_evidence_that_cannot_be_written(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "evidence").write_text("a file, not a folder", encoding="utf-8")
     done = vx11("run", bundle, "--evidence", tmp_path / "evidence")

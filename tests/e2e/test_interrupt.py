@@ -172,18 +172,23 @@ def test_a_terminal_that_is_gone_does_not_keep_a_run_from_its_end(
     assert (entry["state"], entry["verdicts"]) == ("aborted", {"aborted": 1})
 
 
-def test_a_madre_that_dies_fails_its_case_and_the_next_one_gets_another(
+@pytest.mark.parametrize("signal_name", ["KILL", "STOP"])
+def test_a_madre_that_dies_or_hangs_fails_its_case_and_the_next_one_gets_another(
+    signal_name: str,
     make_bundle: Callable[..., Path],
     write_matrix: Callable[..., Path],
     run_matrix: Callable[..., Any],
     web: dict[str, Any],
 ) -> None:
-    kill = {"ansible.builtin.command": "kill -9 {{ lookup('ansible.builtin.pipe', find) }}", "vars": {"find": FIND}}
+    kill = {
+        "ansible.builtin.command": f"kill -{signal_name} {{{{ lookup('ansible.builtin.pipe', find) }}}}",
+        "vars": {"find": FIND},
+    }
     bundle = write_matrix(
         make_bundle({"web": web}),
         {"killed": ([OPEN, kill], {"services": ["web"]}), "next": ([OPEN], {"services": ["web"]})},
     )
-    ran = run_matrix(bundle, "--json")
+    ran = run_matrix(bundle, "--json", "--cells", "1", limit=120)
     assert [case["verdict"] for case in ran.result["cases"]] == ["failed", "passed"]
     held = {item["name"]: item["holds"] for item in ran.case("killed")["asserts"]}
     assert held == {

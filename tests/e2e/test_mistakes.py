@@ -12,6 +12,7 @@ from tests.chains import whole
 from vx11.conductor import run
 from vx11.conductor.attempt import Attempt
 from vx11.conductor.progress import Plain
+from vx11.conductor.seen import Cleaned
 from vx11.errors import EnvironmentProblem
 
 OPEN = {"vx11.power.vx11_window": {"service": "web", "ttl": "5m"}}
@@ -35,10 +36,10 @@ def run_with(
     def go(error: BaseException) -> run.RunResult:
         clean_up = Attempt._clean_up
 
-        def failing(self: Attempt, before: set[str], leftovers: int) -> tuple[bool, bool, list[str]]:
+        def failing(self: Attempt, before: set[str], leftovers: int, ended: float) -> Cleaned:
             if self._case.id == "first":
                 raise error
-            return clean_up(self, before, leftovers)
+            return clean_up(self, before, leftovers, ended)
 
         monkeypatch.setattr(Attempt, "_clean_up", failing)
         options = run.Options(bundle, evidence=tmp_path / "evidence", cells=1)

@@ -196,7 +196,7 @@ def test_every_problem_of_a_document_is_told_with_its_line(write: Write) -> None
     with pytest.raises(InputError) as refused:
         yamlfile.parse(Outer, yamlfile.load(path), path)
     assert {(problem.line, problem.message) for problem in refused.value.problems} == {
-        (3, "items[1].port: Input should be a valid integer, unable to parse string as an integer"),
+        (3, "items[1].port: has to be a whole number"),
         (4, "items[1].extra: unknown key"),
         (6, "by_name.a.port: is missing"),
     }
@@ -204,5 +204,5 @@ def test_every_problem_of_a_document_is_told_with_its_line(write: Write) -> None
 
 def test_an_empty_document_is_told_as_such(write: Write) -> None:
     path = write("doc.yml", "# nothing\n")
-    with pytest.raises(InputError, match="the document: Input should be"):
+    with pytest.raises(InputError, match="the document: has to be"):
         yamlfile.parse(Outer, yamlfile.load(path), path)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
+from vx11 import yamlfile
 from vx11.catalogue.service import Model
 from vx11.units import Seconds, Size
 
@@ -167,7 +168,7 @@ def _scaled(step: Step, factor: float) -> Step:
     return step
 
 
-def read(actions: Sequence[Mapping[str, Any]], suite: str = "") -> Read:
+def read(actions: Sequence[Any], suite: str = "") -> Read:
     """Reads the actions of a case, all of them, whatever is wrong with some.
 
     Args:
@@ -192,8 +193,11 @@ class _Reader:
         self._throttle: dict[str, Any] = {}
         self._open: list[str] = []
 
-    def action(self, number: int, action: Mapping[str, Any]) -> None:
+    def action(self, number: int, action: Any) -> None:
         """One item of the list: a map whose first key is the verb."""
+        if not isinstance(action, Mapping):
+            self._is_wrong((number,), f"{action!r} is not an action; write a map, such as: open_window: web")
+            return
         verb = str(next(iter(action), ""))
         known = VERBS.get(verb)
         if known is None:
@@ -207,7 +211,7 @@ class _Reader:
         try:
             argument = known.argument.validate_python(action[verb])
         except ValidationError as error:
-            self._invalid((number, verb), verb, error)
+            self._invalid((number, verb), error)
             return
         known.read(self, number, argument, action)
 
@@ -248,7 +252,7 @@ class _Reader:
         try:
             return Params.model_validate(action.get("params") or {})
         except ValidationError as error:
-            self._invalid((number, "params"), "params", error)
+            self._invalid((number, "params"), error)
             return None
 
     def close_window(self, number: int, service: str, action: Mapping[str, Any]) -> None:
@@ -320,11 +324,9 @@ class _Reader:
     def _is_wrong(self, at: At, message: str) -> None:
         self.wrong.append(Wrong(at, message))
 
-    def _invalid(self, at: At, what: str, error: ValidationError) -> None:
+    def _invalid(self, at: At, error: ValidationError) -> None:
         for problem in error.errors(include_url=False):
-            where = problem["loc"]
-            message = problem["msg"].removeprefix("Value error, ")
-            self._is_wrong((*at, *where), f"{'.'.join([what, *map(str, where)])}: {message}")
+            self._is_wrong((*at, *problem["loc"]), yamlfile.sentence(problem))
 
 
 @dataclass(frozen=True)

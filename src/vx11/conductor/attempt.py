@@ -1,6 +1,6 @@
 """One try of one case: plays, measures, judges, cleans up whatever happened, judges what only that shows."""
 
-import json
+import os
 import shutil
 import threading
 import time
@@ -24,8 +24,11 @@ from vx11.errors import Vx11Error
 from vx11.evidence import layout
 from vx11.evidence.chain import Chain
 from vx11.evidence.reading import records as records_of
+from vx11.evidence.reading import segments
 
 CONDUCTOR = "conductor"
+# Seconds for what madre answers at once, unless it hangs: that must not hold up the end of a case for long.
+ANSWER = 10.0
 # What may change in a bundle while its cases run.
 _NOT_BUNDLE = ("__pycache__", ".pytest_cache", ".git")
 
@@ -77,10 +80,10 @@ class Attempt:
     def result(self) -> CaseResult:
         """All of it; raises only what leaves nothing to judge."""
         begun = time.monotonic()
-        residue, records = self._cell.residue(), len(self._records())
+        residue, records, size = self._cell.residue(), len(self._records()), self._evidence_size()
         known, bundle = self._window_ids(), self._bundle()
         playbook = self._playbook()
-        with self._cell.madre() as madre, Watcher(madre, self._folder):
+        with self._cell.madre(ANSWER) as madre, Watcher(madre, self._folder):
             played = self._play(playbook)
         ended = time.monotonic()
         recorded = observations.read(self._folder)
@@ -93,18 +96,10 @@ class Attempt:
         judgement = Judgement(tuple(judged), judge.verdict(judged, failure)[1], failure)
         is_due = judgement.is_due(before.calls) and not played.aborted
         logs = self._logs(before) if is_due else {}
-        answers, solo, leaked = self._clean_up(residue, played.leftovers)
-        cleaned = Cleaned(
-            solo_madre=solo,
-            entry_answers=answers,
-            leaked=leaked,
-            recovery_ms=1000 * (time.monotonic() - ended),
-        )
+        cleaned = self._clean_up(residue, played.leftovers, ended)
         if is_due:
             cleaned = self._explained(replace(before, cleaned=cleaned), cleaned, judgement, logs)
-        cleaned = replace(
-            cleaned, bundle_unchanged=self._bundle() == bundle, evidence_bytes=self._evidence_bytes(records)
-        )
+        cleaned = replace(cleaned, bundle_unchanged=self._bundle() == bundle, evidence_bytes=self._evidence_bytes(size))
         after = self._seen(known, records, cleaned)
         late = {name: want for name, want in self._case.asserts.items() if name in measures.AFTER}
         judged_late = judge.judge(late, measures.measure(after, late, measures.AFTER))
@@ -131,7 +126,7 @@ class Attempt:
 
     def _logs(self, found: Seen) -> dict[str, list[str]]:
         """What the services of the case wrote, by madre's word."""
-        with self._cell.madre() as madre:
+        with self._cell.madre(ANSWER) as madre:
             return intents.logs(madre, found.windows)
 
     def _explained(
@@ -224,7 +219,7 @@ class Attempt:
     def _windows(self) -> list[Json]:
         """All that the cell has or had, in the order of their opening; none when madre does not answer."""
         try:
-            with self._cell.madre() as madre:
+            with self._cell.madre(ANSWER) as madre:
                 status = madre.status(closed=True)
         except Vx11Error:
             return []
@@ -238,20 +233,28 @@ class Attempt:
         path = self._cell.evidence / layout.CHAIN
         return list(records_of(path)) if path.exists() else []
 
+    def _evidence_size(self) -> int:
+        """Bytes of madre's evidence as it lies on the disk."""
+        files = [path for path in segments(self._cell.evidence / layout.CHAIN) if path.exists()]
+        return sum(path.stat().st_size for path in files)
+
     def _record(self, action: str, judged: Sequence[Judged]) -> None:
         data = {item.name: {"holds": item.holds, "observed": item.observed, "why": item.why} for item in judged}
         self._around.chain.append(CONDUCTOR, action, self._case.id, data)
 
-    def _clean_up(self, before: set[str], leftovers: int) -> tuple[bool, bool, list[str]]:
+    def _clean_up(self, before: set[str], leftovers: int, ended: float) -> Cleaned:
         """Back to SOLO_MADRE whatever happened.
 
-        Returns:
-            Whether the entry answered before it, whether only the core runs, and what was left.
+        Args:
+            before: what carried the cell's mark before the case.
+            leftovers: how many processes the playbook left.
+            ended: when the playbook was over, monotonic.
         """
         self._at("returns to SOLO_MADRE")
         with self._cell.madre() as madre:
             answers = madre.is_alive()
-        solo = self._return_to_solo_madre()
+        solo = answers and self._return_to_solo_madre()
+        recovery_ms = 1000 * (time.monotonic() - ended)
         if not solo:
             self._cell.engine.purge(self._cell.name)
             self._cell.engine.setup()
@@ -261,7 +264,7 @@ class Attempt:
             leaked.append(f"{leftovers} processes of the playbook")
         data = {"solo_madre": solo, "entry_answers": answers, "leaked": leaked}
         self._around.chain.append(CONDUCTOR, "cleaned_up", self._case.id, data)
-        return answers, solo, leaked
+        return Cleaned(solo_madre=solo, entry_answers=answers, leaked=leaked, recovery_ms=recovery_ms)
 
     def _return_to_solo_madre(self) -> bool:
         """madre's word, and the engine's own inventory."""
@@ -273,27 +276,32 @@ class Attempt:
             return False
         return said and not any(found.alive for found in self._cell.engine.inventory(self._cell.name))
 
-    def _evidence_bytes(self, records: int) -> int:
+    def _evidence_bytes(self, before: int) -> int:
         own = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
-        return own + sum(len(json.dumps(record)) for record in self._records()[records:])
+        return own + self._evidence_size() - before
 
     def _bundle(self) -> dict[str, tuple[int, int, int]]:
         """Each file of the bundle, and the playbook, with what tells that it was changed."""
         files = [*_files(self._around.plan.folder, self._around.written)]
         if self._case.playbook:
             files.append(self._case.playbook)
-        status = {str(path): path.stat() for path in files}
+        status = {str(path): found for path in files if (found := _status(path))}
         return {path: (found.st_ino, found.st_size, found.st_mtime_ns) for path, found in status.items()}
 
 
+def _status(path: Path) -> os.stat_result | None:
+    """None of what has gone since it was listed, as an editor's files do: that must not end a run."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
 def _files(folder: Path, written: Sequence[Path]) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name in _NOT_BUNDLE or path in written or path.is_symlink():
-            continue
-        if path.is_dir():
-            yield from _files(path, written)
-        elif path.is_file():
-            yield path
+    for at, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in _NOT_BUNDLE and Path(at, name) not in written]
+        paths = [Path(at, name) for name in names if name not in _NOT_BUNDLE]
+        yield from (path for path in paths if path.is_file() and not path.is_symlink())
 
 
 def _cycle(case: Case, catalogue: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from vx11 import tokens
 from vx11.catalogue import profiles
-from vx11.client import Madre
+from vx11.client import LONG, Madre
 from vx11.conductor.matrix import ALLOWLIST, CATALOGUE
 from vx11.engines import procfs, select
 from vx11.engines.port import Engine, EngineError
@@ -153,9 +153,9 @@ class Cell:
         found: dict[str, Any] = json.loads(line)
         return found
 
-    def madre(self) -> Madre:
-        """A client of its power API."""
-        return Madre(self.url, self.token)
+    def madre(self, timeout: float = LONG) -> Madre:
+        """A client of its power API, whose answers may take so many seconds."""
+        return Madre(self.url, self.token, timeout)
 
     def secrets(self) -> Sequence[str]:
         """What must not be in evidence."""

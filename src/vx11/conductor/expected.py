@@ -63,7 +63,10 @@ def read(name: str, raw: Any) -> Expected:
         return Expected("==", raw, None, str(raw).lower())
     match = _COMPARISON.fullmatch(str(raw).strip())
     if match is None or (match[3] and match[3] not in _KINDS):
-        raise ValueError(f"{raw!r} is not true, false, a number, or a comparison such as '< 5%' or '>= 3'")
+        units = ", ".join(_KINDS)
+        raise ValueError(
+            f"{raw!r} is not true, false, a number, or a comparison such as '< 5%' or '>= 3'; units are {units}"
+        )
     bound = "<=" if name.endswith("_not_exceeded") else "=="
     return Expected(match[1] or bound, float(match[2]), match[3] or unit_of(name), str(raw).strip())
 

@@ -42,7 +42,7 @@ class CaseResult:
     """What a case came to.
 
     Attributes:
-        message: one line that says why it did not pass, empty when it did.
+        message: why it did not pass, empty when it did; of a suite that failed, with a line for each test that did.
         duration: seconds, clean-up included.
         attempt: which try it was.
         earlier: the tries before it.

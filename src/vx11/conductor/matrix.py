@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +24,8 @@ CATALOGUE, ALLOWLIST, CASES, SUITES = "catalogue.yml", "allowlist.yml", "cases",
 MAX_RETRIES = 10
 _CASE_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+# Stands for the id of a case whose own cannot be used, while the rest of it is looked at.
+_UNNAMED = "unnamed"
 
 
 class CaseEntry(Model):
@@ -33,8 +35,8 @@ class CaseEntry(Model):
     description: str = ""
     services: tuple[str, ...] = ()
     dependencies: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    actions: tuple[dict[str, Any], ...] = ()
-    asserts: tuple[dict[str, Any], ...] = ()
+    actions: tuple[Any, ...] = ()
+    asserts: tuple[Any, ...] = ()
     metrics: tuple[str, ...] = ()
     playbook: str | None = None
     suite: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")] | None = None
@@ -152,26 +154,18 @@ def load(path: Path, collection: AnsibleCollection) -> Matrix:
     document = yamlfile.load(path)
     problems: list[Problem] = []
     catalogue = _collect(problems, lambda: compose.load(path.parent / CATALOGUE))
-    allowed = _collect(problems, lambda: allowlist.load(path.parent / ALLOWLIST))
+    allowed = _collect(problems, lambda: _allowlist(path.parent))
     if catalogue and allowed:
         problems += _stale(allowed, catalogue)
-    try:
-        body = Document.model_validate(document).test_matrix
-    except ValidationError as error:
-        raise InputError([*yamlfile.problems(error, document, path), *problems]) from error
     own = _Source(path, document, ("test_matrix",))
-    problems += _base_problems(own, body)
-    if body.cases is None:
-        entries = _case_files(path.parent / CASES, own, problems)
-    else:
-        entries = [(own.at("cases", index), entry) for index, entry in enumerate(body.cases)]
+    base, raw = _body(own, problems)
+    entries = [found for source, case in raw if (found := _entry(source, case, problems))]
     problems += _twice(entries)
     cases = [
-        _CaseReader(source, path.parent, catalogue, collection, problems).case(entry, body.base_asserts)
-        for source, entry in entries
+        _CaseReader(source, path.parent, catalogue, collection, problems).case(entry, base) for source, entry in entries
     ]
     if problems or catalogue is None or allowed is None:
-        raise InputError(problems)
+        raise InputError(sorted(problems, key=_place))
     return Matrix(path, tuple(cases), catalogue, allowed)
 
 
@@ -183,6 +177,19 @@ def _collect(problems: list[Problem], read: Any) -> Any:
         return None
 
 
+def _allowlist(folder: Path) -> allowlist.Allowlist:
+    path = folder / ALLOWLIST
+    if not path.exists():
+        command = f"vx11 allowlist update --catalogue {folder / CATALOGUE} --allowlist {path}"
+        raise InputError.of(f"is not there, so nothing may be opened; look at the catalogue, then run: {command}", path)
+    return allowlist.load(path)
+
+
+def _place(problem: Problem) -> tuple[str, int]:
+    """Problems are told as a reader of the files comes to them."""
+    return str(problem.path or ""), problem.line or 0
+
+
 def _stale(allowed: allowlist.Allowlist, catalogue: compose.Catalogue) -> Iterator[Problem]:
     for name, what in allowlist.differences(allowed, catalogue).items():
         if what != "not allowed":
@@ -192,11 +199,16 @@ def _stale(allowed: allowlist.Allowlist, catalogue: compose.Catalogue) -> Iterat
 
 @dataclass(frozen=True)
 class _Source:
-    """A place in a file, below which the problems of something lie."""
+    """A place in a file, below which the problems of something lie.
+
+    Attributes:
+        whole: False of a case of which parts were left out, since they are wrong.
+    """
 
     path: Path
     document: Any
     where: tuple[Any, ...] = ()
+    whole: bool = True
 
     def at(self, *location: Any) -> "_Source":
         """A place below it."""
@@ -209,16 +221,46 @@ class _Source:
         return Problem(said, self.path, yamlfile.line_of(self.document, where))
 
 
+_Raw = tuple[_Source, Any]
+
+
+def _body(own: _Source, problems: list[Problem]) -> tuple[tuple[str, ...], Sequence[_Raw]]:
+    """The base asserts and the cases, which nobody has looked into yet; none where it is not known what they are."""
+    frame, cases = _without_cases(own.document)
+    try:
+        body = Document.model_validate(frame).test_matrix
+    except ValidationError as error:
+        problems += yamlfile.problems(error, own.document, own.path)
+        return BASE_ASSERTS, _numbered(own, cases or ())
+    problems += _base_problems(own, body)
+    if cases is None:
+        return body.base_asserts, _case_files(own.path.parent / CASES, own, problems)
+    if not cases:
+        problems.append(own.problem("there is no case in it", "cases"))
+    return body.base_asserts, _numbered(own, cases)
+
+
+def _without_cases(document: Any) -> tuple[Any, Sequence[Any] | None]:
+    """A document without its cases, which are looked at one by one, and these; None where there is no list of them."""
+    inner = document.get("test_matrix") if isinstance(document, dict) else None
+    cases = inner.get("cases") if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or not isinstance(cases, list):
+        return document, None
+    return {**document, "test_matrix": {key: value for key, value in inner.items() if key != "cases"}}, cases
+
+
+def _numbered(own: _Source, cases: Sequence[Any]) -> Sequence[_Raw]:
+    return [(own.at("cases", index), case) for index, case in enumerate(cases)]
+
+
 def _base_problems(own: _Source, body: Body) -> Iterator[Problem]:
     for index, name in enumerate(body.base_asserts):
         if name not in BASE_ASSERTS:
             known = ", ".join(BASE_ASSERTS)
             yield own.problem(f"{name} is not a base assert; there are: {known}", "base_asserts", index)
-    if body.cases is not None and not body.cases:
-        yield own.problem("there is no case in it", "cases")
 
 
-def _case_files(folder: Path, own: _Source, problems: list[Problem]) -> list[tuple[_Source, CaseEntry]]:
+def _case_files(folder: Path, own: _Source, problems: list[Problem]) -> Sequence[_Raw]:
     """One file a case, in the order of their names."""
     found = []
     paths = sorted(folder.glob("*.yml"))
@@ -227,18 +269,29 @@ def _case_files(folder: Path, own: _Source, problems: list[Problem]) -> list[tup
     for path in paths:
         try:
             document = yamlfile.load(path)
-            found.append((_Source(path, document), CaseEntry.model_validate(document)))
+            found.append((_Source(path, document), document))
         except InputError as error:
             problems += error.problems
-        except ValidationError as error:
-            problems += yamlfile.problems(error, document, path)
     return found
+
+
+def _entry(source: _Source, raw: Any, problems: list[Problem]) -> tuple[_Source, CaseEntry] | None:
+    """One case; of one that is wrong in parts, the other parts, so that these are looked at too."""
+    try:
+        return source, CaseEntry.model_validate(raw)
+    except ValidationError as error:
+        problems += yamlfile.problems(error, source.document, source.path, source.where)
+        wrong = {item["loc"][0] for item in error.errors() if item["loc"]}
+    if not isinstance(raw, dict):
+        return None
+    sound = {key: value for key, value in raw.items() if key not in wrong}
+    return replace(source, whole=False), CaseEntry.model_validate({"id": _UNNAMED, **sound})
 
 
 def _twice(entries: Sequence[tuple[_Source, CaseEntry]]) -> Iterator[Problem]:
     seen: set[str] = set()
     for source, entry in entries:
-        if entry.id in seen:
+        if entry.id in seen and entry.id != _UNNAMED:
             yield source.problem(f"the id {entry.id} stands twice", "id")
         seen.add(entry.id)
 
@@ -293,7 +346,7 @@ class _CaseReader:
         for wrong in found.wrong:
             self._wrong(wrong.message, "actions", *wrong.at)
         for at, name in found.named:
-            self._know_services([(None, name)], "actions", *at)
+            self._know_services([(at[-1], name)], "actions", *at[:-1])
         suites = [(("actions", *at), name) for at, name in found.suites]
         for where, name in [*suites, *([(("suite",), entry.suite)] if entry.suite else [])]:
             if not (self.folder / SUITES / f"{name}.py").is_file():
@@ -303,7 +356,7 @@ class _CaseReader:
     def _playbook(self, entry: CaseEntry) -> Path | None:
         """A path beside the matrix, or a playbook of a collection by its FQCN; None where actions say what to do."""
         if entry.playbook is None:
-            if not (entry.actions or entry.suite):
+            if self.source.whole and not (entry.actions or entry.suite):
                 self._wrong("the case does nothing: it has neither actions, nor a suite, nor a playbook")
             return None
         playbook = self.collection.playbook(entry.playbook) or (self.folder / entry.playbook).resolve()
@@ -321,9 +374,9 @@ class _CaseReader:
             own |= found
         return own
 
-    def _one_assert(self, item: Mapping[str, Any], at: tuple[Any, ...]) -> dict[str, expected.Expected]:
-        if len(item) != 1:
-            self._wrong("an assert is a map of one name to what it expects", *at)
+    def _one_assert(self, item: Any, at: tuple[Any, ...]) -> dict[str, expected.Expected]:
+        if not isinstance(item, dict) or len(item) != 1:
+            self._wrong("an assert is a map of one name to what it expects, such as: window_auto_closed: true", *at)
             return {}
         ((name, raw),) = item.items()
         if not _NAME.fullmatch(str(name)):

@@ -115,7 +115,7 @@ def no_port_conflicts(seen: Seen) -> Value:
 
 @_recorded()
 def service_running_after_ttl(seen: Seen) -> Value:
-    """A window that is held was open beyond the time it was opened for, and somebody listened at its address then."""
+    """A window that is held was open beyond the time it was opened for, and its service answered there then."""
     held = [window for window in seen.windows if seen.ttl(window) is not None and _holds(seen, window)]
     if not held:
         return None
@@ -149,10 +149,9 @@ def graceful_shutdown(seen: Seen) -> Value:
 
 @_recorded("ms")
 def interruption_latency_ms(seen: Seen) -> Value:
-    """From the call that closed the window of a suite at work until the engine confirmed that it had ended."""
-    services = [call.args["interrupt"]["service"] for call in seen.of("vx11_suite") if call.args.get("interrupt")]
-    closed = [w for w in seen.windows if w["service"] in services and w["close_ms"] is not None]
-    return closed[0]["close_ms"] if closed else None
+    """From the call that closed the window of a suite at work until the answer that it is closed; the longest."""
+    done = [call.result["interruption"] for call in seen.of("vx11_suite") if call.result.get("interruption")]
+    return _most((int(close["ended_ns"]) - int(close["begun_ns"])) / 1e6 for close in done)
 
 
 # Usage ----------------------------------------------------------------------------------------------------------------
@@ -249,9 +248,9 @@ def chain_startup_time_ms(seen: Seen) -> Value:
 
 @_recorded("ms")
 def dependency_wait_time_ms(seen: Seen) -> Value:
-    """From the request until all that a window needs, directly or not, was ready; the longest."""
+    """From the request until all that a window needs, directly or not, was ready, 0 if it was before; the longest."""
     return _most(
-        1000 * seconds_between(window["opened_at"], other["ready_at"])
+        max(0.0, 1000 * seconds_between(window["opened_at"], other["ready_at"]))
         for window, other in _needs(seen)
         if other["ready_at"] and window["requested"]
     )
@@ -311,13 +310,12 @@ def evidence_size_bytes(seen: Seen) -> Value:
 
 @_recorded("ms")
 def failure_detection_time_ms(seen: Seen) -> Value:
-    """From the begin of the suite that failed until its first failed test was over."""
+    """From the begin of the suite that failed, start of pytest included, until its first failed test was over."""
     for call in seen.of("vx11_suite"):
-        spent = 0.0
-        for test in call.result.get("tests") or ():
-            spent += float(test["seconds"])
-            if test["outcome"] in ("failed", "error"):
-                return 1000 * spent
+        failed = [test for test in call.result.get("tests") or () if test["outcome"] in ("failed", "error")]
+        if failed:
+            # What could not be read was no test that ended; it failed with the suite.
+            return (min(int(test.get("ended_ns") or call.ended_ns) for test in failed) - call.begun_ns) / 1e6
     return None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vx11.conductor.expected import Value
+from vx11.conductor.names import MEASURED
 from vx11.conductor.seen import Call
 
 FILE = "observations.jsonl"
@@ -32,14 +33,20 @@ class Observed:
 
 @dataclass(frozen=True)
 class Observations:
-    """All of a case: observations, which asserts are judged on, and metrics, which are only reported."""
+    """All of a case: observations, which asserts are judged on, and metrics, which are only reported.
+
+    Attributes:
+        broken: how many lines cannot be read.
+        claimed: names that the conductor measures itself, and that somebody else recorded; their values count nowhere.
+    """
 
     observations: Mapping[str, Observed] = field(default_factory=dict)
     metrics: Mapping[str, Observed] = field(default_factory=dict)
     broken: int = 0
+    claimed: Sequence[str] = ()
 
     def failure(self, calls: Sequence[Call] = ()) -> str:
-        """Why the case fails whatever its asserts say: a suite that failed, lines that cannot be read; else empty.
+        """Why the case fails whatever its asserts say: a suite that failed, lines that cannot count; else empty.
 
         Args:
             calls: of modules; they tell which suites were meant to fail, or were interrupted.
@@ -56,13 +63,16 @@ class Observations:
         ]
         if failed:
             return f"a suite failed ({', '.join(failed)})"
+        if self.claimed:
+            names = ", ".join(dict.fromkeys(self.claimed))
+            return f"{names}: the conductor measures it itself, and something else recorded it; choose another name"
         return f"{self.broken} lines of {FILE} cannot be read" if self.broken else ""
 
 
 def read(folder: Path) -> Observations:
     """Reads a case's file; the last value of a name wins. No file means that nothing was observed."""
     found: dict[str, dict[str, Observed]] = {"observation": {}, "metric": {}}
-    broken = 0
+    broken, claimed = 0, []
     try:
         lines = (folder / FILE).read_bytes().splitlines()
     except FileNotFoundError:
@@ -70,10 +80,15 @@ def read(folder: Path) -> Observations:
     for line in lines:
         try:
             item: dict[str, Any] = json.loads(line)
-            found[item["kind"]][_text(item["name"])] = _observed(item)
+            values, name, value = found[item["kind"]], _text(item["name"]), _observed(item)
         except (ValueError, KeyError, TypeError, OverflowError):
             broken += 1
-    return Observations(found["observation"], found["metric"], broken)
+            continue
+        if name in MEASURED:
+            claimed.append(name)
+        else:
+            values[name] = value
+    return Observations(found["observation"], found["metric"], broken, tuple(claimed))
 
 
 def _observed(item: Mapping[str, Any]) -> Observed:

@@ -177,6 +177,12 @@ def cells_for(cases: Sequence[Case], scale: float = 1.0, memory: int | None = No
     return min(range(1, max(1, min(room, len(times), MAX_CELLS)) + 1), key=estimate)
 
 
+def cell_count(cases: Sequence[Case], options: Options) -> int:
+    """The cells of a run: as many as are asked for, if there are cases that share them."""
+    sharing = sum(not case.exclusive for case in cases)
+    return min(options.cells or cells_for(cases, options.time_scale), max(1, sharing))
+
+
 class _Cancelled(Vx11Error):
     """Somebody stopped the run while it prepared."""
 
@@ -216,7 +222,7 @@ class _Run:
         self.left: list[str] = []
         self.problem = ""
         self._giving_up = threading.Event()
-        number = options.cells or cells_for(self.plan.cases, options.time_scale)
+        number = cell_count(self.plan.cases, options)
         names = [f"{folder.test_id}-{index + 1}" for index in range(number)] if number > 1 else [folder.test_id]
         cases = [case.id for case in self.plan.cases]
         self._conducted = Conducted.by_this_process(folder.test_id, cases, names, options.engine)

@@ -67,7 +67,7 @@ class Seen:
     Attributes:
         windows: the case's windows, open and closed, as madre's API describes them, in the order of their opening.
         samples: looks at the windows while the playbook ran, each `{"ns", "windows"}`; a window has in addition
-            `answers`, whether somebody listened at its address, where that was tried.
+            `answers`, whether its service answered at its address, where that was tried.
         evidence: madre's records since the case began.
         residue: what carries the cell's mark, before the clean-up.
         cycle: services that need one another in a circle, by the catalogue and the case together; empty without.

@@ -16,6 +16,7 @@ from vx11.evidence.appending import EvidenceError
 
 INTERVAL = 0.5
 ANSWER_TIMEOUT = 0.5
+REQUEST = b"GET / HTTP/1.0\r\n\r\n"
 KEPT = (
     "window_id", "service", "state", "hold", "opened_at", "expires_at", "remaining_s", "open_s", "endpoints", "usage",
 )  # fmt: skip
@@ -24,7 +25,8 @@ KEPT = (
 class Watcher:
     """A thread that looks each `INTERVAL` seconds, for as long as the block runs.
 
-    A held window is also called at its address: whether a service lives on beyond its time is seen from outside alone.
+    A held window is also asked something at its address: whether a service lives on beyond its time is seen from
+    outside alone.
 
     Args:
         folder: of the case.
@@ -76,18 +78,33 @@ class Watcher:
 def _seen(window: dict[str, Any]) -> dict[str, Any]:
     kept = {name: window[name] for name in KEPT}
     if window["state"] == "open" and window["hold"] and window["endpoints"]:
-        kept["answers"] = _answers(window["endpoints"][0])
+        kept["answers"] = answers(window["endpoints"][0])
     return kept
 
 
-def _answers(url: str) -> bool:
-    """Whether somebody listens there."""
+def answers(url: str) -> bool:
+    """Whether a service is there: it says something to a request, or, where it is not HTTP, keeps the connection.
+
+    That a connection is accepted means nothing: Docker's proxy does that for whatever runs in the container.
+    """
     where = urlsplit(url)
     try:
-        with socket.create_connection((where.hostname or "", where.port or 0), ANSWER_TIMEOUT):
-            return True
+        with socket.create_connection((where.hostname or "", where.port or 0), ANSWER_TIMEOUT) as link:
+            return _says_something(link) if where.scheme.startswith("http") else _stays(link)
     except OSError:
         return False
+
+
+def _says_something(link: socket.socket) -> bool:
+    link.sendall(REQUEST)
+    return bool(link.recv(1))
+
+
+def _stays(link: socket.socket) -> bool:
+    try:
+        return bool(link.recv(1))
+    except TimeoutError:
+        return True
 
 
 def _boottime_ns() -> int:

@@ -283,8 +283,9 @@ class Jobs:
             lines = self._log(job.test_id).read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             lines = []
-        errors = [line for line in lines if line.startswith(_ERROR)]
-        said = [line.removeprefix(_ERROR)[:LONGEST_WORD] for line in errors or lines if line.strip()]
+        # An error may have several lines, of which only the first is marked; all of it stands last.
+        begin = next((number for number, line in enumerate(lines) if line.startswith(_ERROR)), 0)
+        said = [line.removeprefix(_ERROR)[:LONGEST_WORD] for line in lines[begin:] if line.strip()]
         return "its process ended; last it said: " + ("\n".join(said[-LAST_WORDS:]) or "nothing")
 
     def _jobs(self) -> Iterator[Job]:

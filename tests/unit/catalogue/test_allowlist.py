@@ -144,7 +144,7 @@ DIGEST = "0" * 63 + "a"
     ("text", "problems"),
     [
         ("", ["None: the document: "]),
-        ("version: 2\nservices: {}\n", ["1: version: Input should be 1"]),
+        ("version: 2\nservices: {}\n", ["1: version: has to be 1"]),
         ("services: {}\n", ["None: version: is missing"]),
         ("version: 1\n", ["None: services: is missing"]),
         (f"version: 1\nservices: {{a: {{sha256: {DIGEST}}}}}\nextra: 1\n", ["3: extra: unknown key"]),

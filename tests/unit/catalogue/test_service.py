@@ -270,10 +270,10 @@ def test_a_key_that_is_not_supported_is_an_error(read_entry: ReadEntry, lines: s
 @pytest.mark.parametrize(
     ("lines", "key", "message"),
     [
-        ("image: [a]", "image", "valid string"),
+        ("image: [a]", "image", "has to be text"),
         ("ports: [0]", "ports[0].target", "greater than or equal to 1"),
         ("ports: [70000]", "ports[0].target", "less than or equal to 65535"),
-        ("ports: [web]", "ports[0].target", "valid integer"),
+        ("ports: [web]", "ports[0].target", "has to be a whole number"),
         ('ports: ["8080/sctp"]', "ports[0].protocol", "'tcp' or 'udp'"),
         ('ports: ["8000-8010:8000-8010"]', "ports[0]", "a range of ports is not supported; list each port"),
         ('ports: ["0.0.0.0:80:80"]', "ports[0]", "ports are published on 127.0.0.1 alone; leave the address out"),
@@ -297,7 +297,7 @@ def test_a_key_that_is_not_supported_is_an_error(read_entry: ReadEntry, lines: s
         ("stop_grace_period: a while", "stop_grace_period", "'a while' is not a duration"),
         ("healthcheck: {test: [curl, x]}", "healthcheck.test", "starts with CMD, CMD-SHELL or NONE"),
         ("healthcheck: {every: 5s}", "healthcheck.every", "unknown key"),
-        ("network_mode: bridge", "network_mode", "Input should be 'host'"),
+        ("network_mode: bridge", "network_mode", "has to be 'host'"),
         ("extra_hosts: [alone]", "extra_hosts", "each item is NAME=ADDRESS"),
         ("x-vx11: {ttl: 0 or so}", "x-vx11.ttl", "'0 or so' is not a duration"),
         ("x-vx11: {ttl: 2h}", "x-vx11", "ttl (7200 s) is longer than max_ttl (3600 s)"),

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from vx11 import cli
 from vx11.conductor import actions, collection, compiler, matrix
 from vx11.conductor.matrix import Case
 from vx11.units import seconds, size
@@ -110,3 +112,11 @@ def test_the_shipped_matrix_has_the_twelve_cases_as_they_were_laid_down() -> Non
     asserts = [name for case in ours for item in case["asserts"] for name in item]
     metrics = [name for case in ours for name in case["metrics"]]
     assert (len(asserts), len(set(metrics))) == (36, len(metrics))
+
+
+def test_what_is_printed_is_the_file_that_a_user_keeps() -> None:
+    """ansible-lint refuses an empty line at the end."""
+    (case,) = (case for case in shipped() if case.id == "TC-001")
+    printed = CliRunner().invoke(cli.app, ["matrix", "compile", str(E2E), "--case", "TC-001"])
+    assert printed.stdout == case.compiled()
+    assert not printed.stdout.endswith("\n\n")

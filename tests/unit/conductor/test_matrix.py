@@ -95,12 +95,16 @@ def test_base_asserts_may_be_fewer(load: Load) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("", None, "the document: Input should be"),
-        ("test_matrix: 5\n", 1, "test_matrix: Input should be"),
+        ("", None, "the document: has to be a map of keys to values"),
+        ("test_matrix: 5\n", 1, "test_matrix: has to be a map of keys to values"),
         ("{}\n", None, "test_matrix: is missing"),
         ("test_matrix:\n  cases: []\n", 2, "test_matrix.cases: there is no case in it"),
         ("test_matrix:\n  cases:\n  - playbook: own.yml\n", 3, "test_matrix.cases[0].id: is missing"),
-        ("test_matrix:\n  cases:\n  - id: ../up\n    playbook: own.yml\n", 3, "test_matrix.cases[0].id: String should"),
+        (
+            "test_matrix:\n  cases:\n  - id: ../up\n    playbook: own.yml\n",
+            3,
+            "test_matrix.cases[0].id: '../up' does not match ^[",
+        ),
         (
             "test_matrix:\n  base_asserts: [all_is_well]\n  cases: [{id: a, playbook: own.yml}]\n",
             2,
@@ -109,7 +113,7 @@ def test_base_asserts_may_be_fewer(load: Load) -> None:
         (case("sevices: [web]"), 5, "test_matrix.cases[0].sevices: unknown key"),
         (case("services: [web, other]"), 5, "test_matrix.cases[0].services[1]: the catalogue has no service other"),
         (case("timeout: soon"), 5, "test_matrix.cases[0].timeout: 'soon' is not a duration"),
-        (case("timeout: 0"), 5, "test_matrix.cases[0].timeout: Input should be greater than 0"),
+        (case("timeout: 0"), 5, "test_matrix.cases[0].timeout: has to be greater than 0"),
         (
             case("actions:\n      - wait: 5s\n      - open_windw: web"),
             7,
@@ -130,6 +134,15 @@ def test_base_asserts_may_be_fewer(load: Load) -> None:
             7,
             "test_matrix.cases[0].asserts[1].latency_ms: latency_ms stands twice",
         ),
+        (case("services: web"), 5, "test_matrix.cases[0].services: has to be a list"),
+        (case("exclusive: soon"), 5, "test_matrix.cases[0].exclusive: has to be true or false"),
+        (
+            case("actions:\n      - open_window: [web, shop]"),
+            6,
+            "test_matrix.cases[0].actions[0]: the catalogue has no",
+        ),
+        (case("asserts: [good]"), 5, "test_matrix.cases[0].asserts[0]: an assert is a map of one name"),
+        ("test_matrix:\n  cases:\n  - one\n", 3, "test_matrix.cases[0]: has to be a map of keys to values"),
         (case("playbok: x"), 5, "test_matrix.cases[0].playbok: unknown key"),
     ],
 )
@@ -169,14 +182,59 @@ def test_all_mistakes_are_told_at_once(load: Load, write: Write, collection: Col
     }
 
 
+def test_what_is_wrong_with_the_form_hides_nothing_else(load: Load) -> None:
+    """Whoever mends a list of mistakes must not get another one."""
+    text = """\
+test_matrix:
+  base_assert: [all_is_well]
+  cases:
+    - one
+    - id: first case
+      action: [wait: 5s]
+      asserts: [good: five]
+    - id: second
+      services: web
+      actions:
+        - wait
+        - wait: -1
+        - open_window: shop
+          params: {ttl: 30x}
+      timeout: soon
+    - playbook: own.yml
+      metrics: startup_time_ms
+    - playbook: own.yml
+    - id: second
+      playbook: own.yml
+"""
+    assert [(line, message.partition(": ")[0]) for line, message in told(load, text)] == [
+        (2, "test_matrix.base_assert"),
+        (4, "test_matrix.cases[0]"),
+        (5, "test_matrix.cases[1].id"),
+        (6, "test_matrix.cases[1].action"),
+        (7, "test_matrix.cases[1].asserts[0].good"),
+        (9, "test_matrix.cases[2].services"),
+        (11, "test_matrix.cases[2].actions[0]"),
+        (12, "test_matrix.cases[2].actions[1].wait"),
+        (13, "test_matrix.cases[2].actions[2]"),
+        (14, "test_matrix.cases[2].actions[2].params.ttl"),
+        (15, "test_matrix.cases[2].timeout"),
+        (16, "test_matrix.cases[3].id"),
+        (17, "test_matrix.cases[3].metrics"),
+        (18, "test_matrix.cases[4].id"),
+        (19, "test_matrix.cases[5].id"),
+    ]
+
+
 def test_a_bundle_without_its_files(write: Write, collection: Collection, tmp_path: Path) -> None:
     write("bundle/own.yml", "[]\n")
     write("bundle/matrix.yml", case("description: x"))
     with pytest.raises(InputError) as refused:
         matrix.load(tmp_path / "bundle", collection)
+    bundle = tmp_path / "bundle"
+    update = f"vx11 allowlist update --catalogue {bundle}/catalogue.yml --allowlist {bundle}/allowlist.yml"
     assert [str(problem) for problem in refused.value.problems] == [
-        f"{tmp_path}/bundle/{name}.yml: cannot be read: No such file or directory"
-        for name in ("catalogue", "allowlist")
+        f"{bundle}/allowlist.yml: is not there, so nothing may be opened; look at the catalogue, then run: {update}",
+        f"{bundle}/catalogue.yml: cannot be read: No such file or directory",
     ]
     with pytest.raises(InputError, match=r"nowhere: cannot be read: No such file"):
         matrix.load(tmp_path / "nowhere", collection)

@@ -52,6 +52,11 @@ def call(module: str, *, failed: bool = False, took_ms: float = 100.0, result: A
     return Call(f"vx11_{module}", args, 0, int(took_ms * 1e6), failed, "", result or {})
 
 
+def ended(outcome: str, ms: int) -> dict[str, Any]:
+    """A test of a suite that began at 0."""
+    return {"outcome": outcome, "seconds": 0.001, "ended_ns": f"{ms}000000"}
+
+
 def record(action: str, subject: str, **data: Any) -> dict[str, Any]:
     return {"action": action, "subject": subject, "data": data, "wall_ns": "1", "mono_ns": "1"}
 
@@ -165,8 +170,12 @@ CASES: list[tuple[str, Seen, Any]] = [
     ("graceful_shutdown", Seen(windows=[CLOSED, window("db", closed=2.0, close_ms=2001.0)]), False),
     ("graceful_shutdown", Seen(windows=[window(closed=2.0, reason="forced")]), False),
     ("graceful_shutdown", Seen(windows=[EXPIRED]), None),
-    ("interruption_latency_ms", Seen(calls=[call("suite", interrupt={"service": "web"})], windows=[CLOSED]), 50.0),
-    ("interruption_latency_ms", Seen(calls=[call("suite")], windows=[CLOSED]), None),
+    (
+        "interruption_latency_ms",
+        Seen(calls=[call("suite"), call("suite", result={"interruption": {"begun_ns": "5", "ended_ns": "80000005"}})]),
+        80.0,
+    ),
+    ("interruption_latency_ms", Seen(calls=[call("suite", interrupt={"service": "web"})], windows=[CLOSED]), None),
     ("startup_order_correct", Seen(windows=[A, B]), True),
     ("startup_order_correct", Seen(windows=[{**A, "ready_at": at(0.6)}, B]), False),
     ("startup_order_correct", Seen(windows=[{**A, "ready_at": None}, B]), False),
@@ -185,6 +194,7 @@ CASES: list[tuple[str, Seen, Any]] = [
     ("chain_startup_time_ms", Seen(windows=[A, B]), 500.0),
     ("chain_startup_time_ms", Seen(windows=[A]), None),
     ("dependency_wait_time_ms", Seen(windows=[A, B]), 200.0),
+    ("dependency_wait_time_ms", Seen(windows=[{**A, "ready_at": at(-60)}, B]), 0.0),
     ("dependency_wait_time_ms", Seen(windows=[A]), None),
     ("blocked_service_rejected", Seen(calls=[BLOCKED]), True),
     ("blocked_service_rejected", Seen(calls=[BLOCKED, call("window", service="x", refusal="recorded")]), False),
@@ -231,13 +241,16 @@ CASES: list[tuple[str, Seen, Any]] = [
         "failure_detection_time_ms",
         Seen(
             calls=[
-                call(
-                    "suite",
-                    result={"tests": [{"outcome": "passed", "seconds": 0.5}, {"outcome": "failed", "seconds": 0.25}]},
-                )
+                call("suite", result={"tests": [ended("passed", 800), ended("failed", 900), ended("error", 950)]}),
+                call("suite", result={"tests": [ended("failed", 100)]}),
             ]
         ),
-        750.0,
+        900.0,
+    ),
+    (
+        "failure_detection_time_ms",
+        Seen(calls=[call("suite", took_ms=700, result={"tests": [{"outcome": "error", "ended_ns": None}]})]),
+        700.0,
     ),
     ("failure_detection_time_ms", Seen(calls=[call("suite", result={"tests": []})]), None),
     ("recovery_time_ms", Seen(cleaned=DONE), 7.0),

@@ -31,6 +31,14 @@ def test_the_last_value_of_a_name_wins(tmp_path: Path) -> None:
     assert (found.broken, found.failure()) == (0, "")
 
 
+@pytest.mark.parametrize("kind", ["observation", "metric"])
+def test_what_the_conductor_measures_counts_from_nobody_else(tmp_path: Path, kind: str) -> None:
+    """A playbook's `vx11_observe` could otherwise stand in for what was never observed."""
+    found = read(tmp_path, line("window_auto_closed", True, kind=kind), line("b", True))
+    assert (set(found.observations), dict(found.metrics)) == ({"b"}, {})
+    assert found.failure().startswith("window_auto_closed: the conductor measures it itself")
+
+
 def test_metrics_are_kept_apart_from_what_is_judged(tmp_path: Path) -> None:
     found = read(tmp_path, line("a", 1), line("a", 2, kind="metric", unit="ms"))
     assert found.observations["a"].value == 1

@@ -101,3 +101,13 @@ def test_the_longest_begin_first_and_priority_comes_before_that(make_case: Calla
     queue = run._Queue([make_case("short"), make_case("long", 30), make_case("now", 5, priority=1)])
     taken = [queue.next() for _ in range(4)]
     assert [case.id if case else None for case in taken] == ["now", "long", "short", None]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sharing", "alone", "cells"), [(8, 3, 0, 3), (2, 3, 0, 2), (8, 2, 2, 2), (8, 0, 2, 1), (None, 1, 0, 1)]
+)
+def test_there_are_no_more_cells_than_cases_that_share_them(
+    make_case: Callable[..., Case], tmp_path: Path, asked: int | None, sharing: int, alone: int, cells: int
+) -> None:
+    cases = [make_case(f"case-{number}", exclusive=number < alone) for number in range(sharing + alone)]
+    assert run.cell_count(cases, run.Options(tmp_path, cells=asked)) == cells

@@ -119,6 +119,16 @@ def test_the_last_words_of_a_job_are_the_reason(desk: Desk, eventually: Callable
     assert desk.evidence.records == [("anna", "test_accepted", job.test_id)]
 
 
+def test_an_error_of_several_lines_is_told_whole(desk: Desk, eventually: Callable[..., Any]) -> None:
+    jobs = desk.jobs()
+    job = jobs.execute(WANTED, "anna")
+    eventually(lambda: jobs.result(job.test_id).state == "aborted")
+    (log,) = desk.folder.rglob(f"{job.test_id}.log")
+    log.write_text("TC-001 aborted\nvx11: the image was not built:\nStep 1/8\n\nno such host\n", encoding="utf-8")
+    reason = jobs.result(job.test_id).reason
+    assert reason == "its process ended; last it said: the image was not built:\nStep 1/8\nno such host"
+
+
 def test_what_cannot_be_recorded_is_not_started(desk: Desk) -> None:
     desk.evidence.full = True
     with pytest.raises(RequestRefused) as refused:

@@ -53,7 +53,7 @@ def test_every_problem_of_a_file_is_told_at_once(write: Write) -> None:
         settings.load(path, {})
     told = sorted((problem.line, problem.message) for problem in refused.value.problems)
     assert [line for line, _ in told] == [1, 2, 3, 4, 5]
-    starts = ["engine: Input should be", "listen: ", "cell: ", "rate_limit: 'lots' is not a rate", "catalog: unknown"]
+    starts = ["engine: has to be", "listen: ", "cell: ", "rate_limit: 'lots' is not a rate", "catalog: unknown"]
     for (_, message), start in zip(told, starts, strict=True):
         assert message.startswith(start)
 
@@ -67,7 +67,7 @@ def test_every_problem_of_flags_is_told_at_once() -> None:
 
 @pytest.mark.parametrize("text", ["[a]", "text", "5"])
 def test_a_file_that_is_no_mapping_is_told(write: Write, text: str) -> None:
-    with pytest.raises(InputError, match=r"madre\.yml: the document: Input should be"):
+    with pytest.raises(InputError, match=r"madre\.yml: the document: has to be"):
         settings.load(write("madre.yml", text), {})
 
 

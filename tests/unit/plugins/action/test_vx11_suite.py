@@ -99,6 +99,9 @@ def test_a_suite_that_fails_says_which_tests_and_why(run_action: RunAction, matr
         "test_needs_a_window": "error",
         "test_later": "skipped",
     }
+    (step,) = steps(case_dir)
+    ends = [int(test["ended_ns"]) for test in result["tests"]]
+    assert int(step["begun_ns"]) < ends[0] < ends[-1] < int(step["ended_ns"])
     first, *others = result["msg"].splitlines()
     assert first == "The suite mixed-up failed, in 2 of its 4 tests:"
     assert others[0].startswith("- TestToken::test_expiry: assert 200 == 401")

@@ -11,7 +11,7 @@ NOTES = [
     {"event": "test_begun", "name": "test_one"},
     {"event": "step", "name": "ask", "seconds": 0.5, "outcome": "failed", "ns": "1"},
     {"event": "mid_operation"},
-    {"event": "test_ended", "name": "test_one"},
+    {"event": "test_ended", "name": "test_one", "ns": "7"},
     {"event": "test_begun", "name": "test_two"},
 ]
 ASK = {"name": "ask", "seconds": 0.5, "outcome": "failed"}
@@ -24,8 +24,8 @@ def written(path: Path, notes: list[dict[str, object]], end: str = "") -> str:
 
 def test_steps_and_the_test_that_runs(tmp_path: Path) -> None:
     path = tmp_path / "progress.jsonl"
-    assert read(written(path, NOTES)) == Progress((ASK,), "test_two")
-    assert read(written(path, NOTES[:-1])) == Progress((ASK,), None)
+    assert read(written(path, NOTES)) == Progress((ASK,), "test_two", {"test_one": "7"})
+    assert read(written(path, NOTES[:-1])) == Progress((ASK,), None, {"test_one": "7"})
 
 
 def test_a_torn_line_ends_what_can_be_read(tmp_path: Path) -> None:
