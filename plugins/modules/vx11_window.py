@@ -277,6 +277,9 @@ window:
     close_ms:
       description: Milliseconds that closing took; null before it closed.
       type: float
+    killed:
+      description: Whether it did not end by itself within its grace; null before it closed.
+      type: bool
   sample:
     window_id: 7f1d8a52-6d9c-4a7e-9a51-0d0a7c1f3b66
     service: auth-service

@@ -41,6 +41,8 @@ KILL_TIMEOUT = 5.0
 EXEC_POLL = 0.02
 KEPT_LINES = 2000
 _FAILURES = (docker.errors.DockerException, requests.RequestException)
+# The exit code of what SIGKILL has ended.
+_KILLED = 128 + signal.SIGKILL
 _ALIVE = ("running", "paused", "restarting", "stopping")
 
 
@@ -330,11 +332,10 @@ class DockerEngine:
         except PermissionError:
             return False
 
-    def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> None:
+    def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> bool:
         """The daemon signals, waits and kills; where it does not, this host's kernel is asked directly."""
         if asked:
-            self._await_end(running, grace)
-            return
+            return self._await_end(running, grace)
         begun: float | None = None
         try:
             if self._lives(running):  # a daemon that hangs is noticed before the long call
@@ -344,17 +345,27 @@ class DockerEngine:
         except _FAILURES as error:
             spent = time.monotonic() - begun if begun else 0.0
             self._pass_by(running, error, procfs.signal_number(signal), max(0.0, grace - spent))
+        return self._has_obeyed(running)
 
-    def _await_end(self, running: Running, grace: float) -> None:
+    def _has_obeyed(self, running: Running) -> bool:
+        """Whether what has ended did so without a SIGKILL, as far as the daemon knows."""
+        try:
+            state = self._reads.inspect_container(running.container)["State"]
+        except _FAILURES:
+            return False
+        return bool(state["ExitCode"] != _KILLED)
+
+    def _await_end(self, running: Running, grace: float) -> bool:
         """Of what has had its signal: killed after `grace` seconds, seen by the daemon as ended."""
         if not procfs.wait_gone(running.pid, running.start_time, grace):
             self.kill(running)
-            return
+            return False
         try:
             with contextlib.suppress(docker.errors.NotFound):
                 self._client.api.wait(running.container, timeout=CALL_TIMEOUT)
         except _FAILURES as error:
             self._pass_by(running, error, signal.SIGKILL, 0)
+        return True
 
     def kill(self, running: Running) -> None:
         """SIGKILL, and wait; by the daemon, or without it."""

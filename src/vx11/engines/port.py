@@ -163,13 +163,16 @@ class Engine(Protocol):
     def ask(self, running: Running, signal: str) -> bool:
         """Sends the stop signal at once, without the daemon; False where that cannot be done, and `stop` has to."""
 
-    def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> None:
+    def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> bool:
         """Asks it to end, kills it after `grace` seconds; returns when nothing of it runs. What is paused is resumed.
 
         An engine that does not answer is passed by where its processes are on this machine.
 
         Args:
             asked: it has had its signal already; a second one means to many programs that they should break off.
+
+        Returns:
+            Whether its first process is known to have ended by itself, without being killed.
         """
 
     def kill(self, running: Running) -> None:

@@ -232,12 +232,13 @@ class ProcessEngine:
             self._try_to_resume(running)
         return procfs.send(running.pid, running.start_time, procfs.signal_number(signal))
 
-    def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> None:
+    def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> bool:
         """Signals the first process, waits, then kills what is left of the window."""
         if not asked:
             self.ask(running, signal)
-        procfs.wait_gone(running.pid, running.start_time, grace)
+        obeyed = procfs.wait_gone(running.pid, running.start_time, grace)
         self._end(running, drain=relay.DRAIN)
+        return obeyed
 
     def kill(self, running: Running) -> None:
         """Kills every process of the window until there is none."""

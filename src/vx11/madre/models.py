@@ -235,6 +235,7 @@ class WindowView(BaseModel):
     detail: str | None = None
     open_s: float | None = None
     close_ms: float | None = None
+    killed: bool | None = Field(default=None, description="it did not end by itself within its grace")
     grace_s: float | None = Field(default=None, description="between its stop signal and the kill")
 
     @classmethod
@@ -268,6 +269,7 @@ class WindowView(BaseModel):
             detail=window.detail or None,
             open_s=round(window.open_seconds(now), 3),
             close_ms=_ms(window.closing, done),
+            killed=window.killed,
             grace_s=window.grace,
         )
 

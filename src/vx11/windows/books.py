@@ -170,6 +170,7 @@ class Books:
         data = {
             "reason": window.reason,
             "detail": window.detail,
+            "killed": window.killed,
             "open_s": round(window.open_seconds(window.closed or window.opened), 3),
         }
         self.happened(Kind.CLOSED, window, data=data)

@@ -204,7 +204,7 @@ class Closing:
         Args:
             sample: what it had used when it was asked to end.
         """
-        window = slot.window
+        window, killed = slot.window, None
         try:
             first = self._dependencies.dependents(window.service)
             if reason not in _WITH_DEPENDENTS:  # those that go on are left to their own health
@@ -214,10 +214,10 @@ class Closing:
             if not asked:
                 sample = self._sampler.take(slot)
             if window.running:
-                self._stop(window, window.running, kill=kill, asked=asked)
+                killed = self._stop(window, window.running, kill=kill, asked=asked)
         except Exception as error:  # noqa: BLE001 - whatever it was, it has to be tried again
             return self._stuck(slot, str(error) or repr(error))
-        return self._finish(slot, sample, actor, detail)
+        return self._finish(slot, sample, actor, detail, killed)
 
     def release(self, window: Window, reason: Reason, actor: str) -> None:
         """Closes what a window needed, where nobody else needs it or asked for it.
@@ -265,18 +265,22 @@ class Closing:
         except EngineError as error:
             log.error("%s, which belongs to no window, could not be ended: %s", mark_of(found.running), error)
 
-    def _stop(self, window: Window, running: Running, *, kill: bool, asked: bool) -> None:
+    def _stop(self, window: Window, running: Running, *, kill: bool, asked: bool) -> bool:
+        """Ends it; answers whether it had to be killed."""
         left = self._clock.now().seconds_until(window.close_by) if window.close_by else window.grace
-        if kill or left <= 0:
+        killed = kill or left <= 0
+        if killed:
             self._engine.kill(running)
         else:
-            self._engine.stop(running, window.stop_signal, min(window.grace, left), asked=asked)
+            grace = min(window.grace, left)
+            killed = not self._engine.stop(running, window.stop_signal, grace, asked=asked)
         with contextlib.suppress(EngineError):
             self._engine.logs(running, window.window_id, LOG_TAIL)  # the engine keeps what it cannot read later
         try:
             self._engine.remove(running, window.window_id)
         except EngineError as error:  # it has ended; what is left of it is found at the next look
             log.warning("%s has ended, and is not removed yet: %s", mark_of(running), error)
+        return killed
 
     def _stuck(self, slot: Slot, why: str) -> Window:
         attempts = slot.window.close_attempts + 1
@@ -291,11 +295,13 @@ class Closing:
         stuck = replace(slot.window, state=State.STUCK, close_attempts=attempts, detail=why)
         return slot.set(stuck, save, partial(self._books.tell, Kind.STUCK))
 
-    def _finish(self, slot: Slot, sample: Sample | None, actor: str, detail: str) -> Window:
+    def _finish(self, slot: Slot, sample: Sample | None, actor: str, detail: str, killed: bool | None) -> Window:
         known, closing, now = detail or slot.window.detail, slot.window.closing, self._clock.now()
         if earlier := self._books.store.closed_by_watchdog_at(slot.window.window_id):
             closing = now = earlier
-        window = replace(slot.window, state=State.CLOSED, closing=closing, closed=now, usage=sample, detail=known)
+        window = replace(
+            slot.window, state=State.CLOSED, closing=closing, closed=now, usage=sample, detail=known, killed=killed
+        )
 
         def retire(closed: Window) -> None:
             self._registry.retire(slot)

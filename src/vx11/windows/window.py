@@ -67,6 +67,7 @@ class Window:
         reason: why it closes or closed; set from `closing` on.
         detail: what more is known about the end, such as an exit code.
         usage: what it had used when it closed.
+        killed: it did not end by itself within its grace; None while it has not closed, or ended before.
     """
 
     cell: str
@@ -100,6 +101,7 @@ class Window:
     reason: Reason | None = None
     detail: str = ""
     usage: Sample | None = None
+    killed: bool | None = None
 
     @property
     def hold(self) -> bool:

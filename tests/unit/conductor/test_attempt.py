@@ -33,10 +33,12 @@ def make(tmp_path: Path) -> Make:
 
 
 def test_evidence_is_as_large_as_it_is_on_the_disk(make: Make, tmp_path: Path) -> None:
-    records = [b'{"action":"opening","seq":1}\n', b'{"action":"opened","seq":2}\n']
-    (tmp_path / "madre" / "evidence.jsonl").write_bytes(b"".join(records) + b'{"half')
+    attempt = make()
+    (tmp_path / "madre" / "evidence.jsonl").write_bytes(b"before")
+    before = attempt._evidence_size()
+    (tmp_path / "madre" / "evidence-2.jsonl").write_bytes(b"123")
     (tmp_path / "case" / "steps.jsonl").write_bytes(b"12345")
-    assert make()._evidence_bytes(1) == len(records[1]) + 5
+    assert attempt._evidence_bytes(before) == 3 + 5
 
 
 @pytest.mark.parametrize("change", ["edited", "new", "gone", "in a folder"])

@@ -43,6 +43,7 @@ def window(service: str = "web", *, opened: float = 0.0, ready: float | None = 0
         "reason": None if closed is None else "requested",
         "open_s": (5.0 if closed is None else closed) - opened,
         "close_ms": None if closed is None else 50.0,
+        "killed": None if closed is None else False,
         "grace_s": 2.0,
         **more,
     }
@@ -167,7 +168,7 @@ CASES: list[tuple[str, Seen, Any]] = [
     ),
     ("throttle_effectiveness_percent", Seen(windows=[window()]), None),
     ("graceful_shutdown", Seen(windows=[CLOSED]), True),
-    ("graceful_shutdown", Seen(windows=[CLOSED, window("db", closed=2.0, close_ms=2001.0)]), False),
+    ("graceful_shutdown", Seen(windows=[CLOSED, window("db", closed=2.0, killed=True)]), False),
     ("graceful_shutdown", Seen(windows=[window(closed=2.0, reason="forced")]), False),
     ("graceful_shutdown", Seen(windows=[EXPIRED]), None),
     (

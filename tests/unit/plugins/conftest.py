@@ -194,6 +194,7 @@ def window() -> Callable[..., dict[str, Any]]:
             "reason": None,
             "open_s": None,
             "close_ms": None,
+            "killed": None,
         }
         return {**made, **differing}
 

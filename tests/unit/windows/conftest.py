@@ -153,15 +153,16 @@ class FakeEngine:
         self._at("ask", self.program(running))
         return self.program(running).alive
 
-    def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> None:
+    def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> bool:
         if self._is_foreign(running):
             self.ended.add(running.pid)
-            return
+            return True
         self.graces.append(grace)
         if asked:
             self.asked.add(self.program(running).service)
         self._at("stop", self.program(running))
         self.program(running).alive = False
+        return True
 
     def kill(self, running: Running) -> None:
         self._at("kill", self.program(running))
