@@ -1,6 +1,7 @@
 """The whole shipped matrix again and again: no flake, nothing left, evidence that verifies. Only when asked for."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.cells import BenchError
-from tests.bench.figures import Row, spread
+from tests.bench.figures import Goal, Row, against, spread
 from vx11.engines import docker, procfs
 from vx11.engines.select import EngineName
 from vx11.evidence import audit
 from vx11.evidence.audit import Trust
 from vx11.evidence.keys import Signer
 
-RUNS, QUICK_RUNS = 20, 1
+RUNS, QUICK_RUNS = 20, 2
+TIMES = Goal("ratio", 1.6)
 MATRIX = Path(__file__).resolve().parents[2] / "matrices" / "e2e"
 MARK = "VX11_CELL"
 
@@ -45,7 +47,7 @@ def measure(engine: EngineName, *, quick: bool) -> list[Row]:
         spread(
             f"soak, {engine}, a run of the whole matrix", "s", times, note=f"{told}; nothing left, evidence verifies"
         ),
-        spread(f"soak, {engine}, the longest case of each run", "s", longest),
+        against(f"soak, {engine}, against the longest case of the same run", "s", times, longest, TIMES),
     ]
 
 
@@ -83,4 +85,6 @@ def _expect_clean(number: int, result: dict[str, Any], before: set[str], after: 
 
 
 def _is_fine(case: dict[str, Any]) -> bool:
-    return case["verdict"] in ("passed", "skipped")
+    """On Docker, and as root, this machine can do all of them."""
+    can_do_all = os.geteuid() == 0
+    return case["verdict"] == "passed" or (case["verdict"] == "skipped" and not can_do_all)

@@ -23,6 +23,11 @@ def shell(script: str) -> dict[str, Any]:
     return {"ansible.builtin.shell": script}
 
 
+def fails(why: str) -> dict[str, Any]:
+    """A task that fails."""
+    return {"ansible.builtin.fail": {"msg": why}}
+
+
 CASES: dict[str, tuple[list[Any] | str, dict[str, Any]]] = {
     "good": (
         [OPEN, observing(ready="{{ opened.window.state == 'open' }}", startup="{{ opened.window.startup_ms }}")],
@@ -30,7 +35,8 @@ CASES: dict[str, tuple[list[Any] | str, dict[str, Any]]] = {
     ),
     "wrong": ([observing(leaves=3)], {"asserts": [{"leaves": "< 3"}]}),
     "unseen": ([observing(other=True)], {"asserts": [{"wanted": True}]}),
-    "task-fails": ([{"ansible.builtin.fail": {"msg": "as planned"}}], {}),
+    "task-fails": ([fails("as planned")], {}),
+    "rescued-before": ([{"block": [fails("rescued")], "rescue": [observing(rescued=True)]}, fails("not rescued")], {}),
     "no-yaml": ("- hosts: all\n  tasks: [\n", {}),
     "slow": ([shell("sleep 60")], {"timeout": "2s"}),
     "leaves-a-process": ([shell("setsid sleep 60 > /dev/null 2>&1 & exit 0")], {}),
@@ -57,6 +63,7 @@ def ran(
         ("wrong", "failed", "leaves: expected < 3, observed 3"),
         ("unseen", "failed", "wanted: not observed"),
         ("task-fails", "failed", "as planned"),
+        ("rescued-before", "failed", "task 'ansible.builtin.fail': not rescued"),
         ("no-yaml", "failed", "ansible-playbook ended with"),
         ("slow", "failed", "it was not done after 2.0 s"),
         ("leaves-a-process", "leaked", "no_resource_leaks"),
@@ -92,7 +99,7 @@ def test_its_evidence_verifies_and_has_every_verdict(ran: Any) -> None:
 def test_the_index_says_how_it_ended(ran: Any) -> None:
     (entry,) = json.loads((ran.evidence / "index.json").read_text())["runs"].values()
     assert entry["state"] == "finished"
-    assert entry["verdicts"] == {"passed": 2, "failed": 5, "leaked": 1}
+    assert entry["verdicts"] == {"passed": 2, "failed": 6, "leaked": 1}
 
 
 def test_the_manifest_has_every_file(ran: Any) -> None:
@@ -106,7 +113,7 @@ def test_junit_has_a_test_case_for_each_case(ran: Any) -> None:
     suite = ET.parse(ran.folder / "report" / "junit.xml").getroot().find("testsuite")
     assert suite is not None
     assert [case.get("name") for case in suite.iter("testcase")] == list(CASES)
-    assert (suite.get("failures"), suite.get("skipped")) == ("6", "0")
+    assert (suite.get("failures"), suite.get("skipped")) == ("7", "0")
 
 
 def test_no_token_and_no_environment_is_in_the_evidence(ran: Any) -> None:

@@ -1,5 +1,6 @@
 """Reads a matrix and checks all of it before anything starts."""
 
+import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from vx11.catalogue.service import Model
 from vx11.conductor import actions, compiler, expected
 from vx11.conductor.actions import Read, Waits
 from vx11.conductor.collection import Collection as AnsibleCollection
+from vx11.conductor.names import MEASURED
 from vx11.engines.port import CAPABILITIES
 from vx11.errors import InputError, Problem
 from vx11.units import Seconds
@@ -323,7 +325,7 @@ class _CaseReader:
             dependencies=entry.dependencies,
             actions=actions,
             playbook=self._playbook(entry),
-            asserts=asserts | self._asserts(entry),
+            asserts=asserts | self._asserts(entry, observes=bool(entry.playbook or actions.suites)),
             metrics=entry.metrics,
             timeout=entry.timeout,
             priority=entry.priority,
@@ -364,11 +366,20 @@ class _CaseReader:
             self._wrong(f"the playbook {entry.playbook} was not found at {playbook}", "playbook")
         return playbook
 
-    def _asserts(self, entry: CaseEntry) -> dict[str, expected.Expected]:
+    def _asserts(self, entry: CaseEntry, *, observes: bool) -> dict[str, expected.Expected]:
+        """Its own asserts.
+
+        Args:
+            observes: it has a playbook or a suite, which may observe whatever they like.
+        """
         own: dict[str, expected.Expected] = {}
         for number, item in enumerate(entry.asserts):
             found = self._one_assert(item, ("asserts", number))
             for name in found:
+                if not observes and name not in MEASURED:
+                    near = difflib.get_close_matches(name, MEASURED, 1)
+                    hint = f"; did you mean {near[0]}?" if near else ", and the case has no suite that could"
+                    self._wrong(f"nothing observes {name}{hint}", "asserts", number, name)
                 if name in own:
                     self._wrong(f"{name} stands twice; only one of the two would be judged", "asserts", number, name)
             own |= found

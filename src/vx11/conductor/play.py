@@ -176,7 +176,7 @@ def _follow(
             task, since = event["name"], time.monotonic()
             on_task(task)
         elif event["event"] == "failed":
-            failed = failed or f"task {event['task']!r}: {event['message']}"
+            failed = f"task {event['task']!r}: {event['message']}"  # what failed before was rescued
         elif event["event"] == "end":
             rc = event["rc"]
     with contextlib.suppress(subprocess.TimeoutExpired):  # then it is ended like everything else

@@ -160,6 +160,18 @@ def test_a_playbook_that_is_not_there(load: Load, name: str) -> None:
     assert message.startswith(f"test_matrix.cases[0].playbook: the playbook {name} was not found at /")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("window_auto_closd", "nothing observes window_auto_closd; did you mean window_auto_closed?"),
+        ("colour_is_right", "nothing observes colour_is_right, and the case has no suite that could"),
+    ],
+)
+def test_an_assert_that_nothing_can_observe(load: Load, name: str, message: str) -> None:
+    text = f"test_matrix:\n  cases:\n    - id: a\n      actions: [{{wait: 1s}}]\n      asserts: [{{{name}: true}}]\n"
+    assert told(load, text) == [(5, f"test_matrix.cases[0].asserts[0].{name}: {message}")]
+
+
 def test_an_id_that_stands_twice(load: Load) -> None:
     text = "test_matrix:\n  cases:\n    - {id: a, playbook: own.yml}\n    - {id: a, playbook: own.yml}\n"
     assert told(load, text) == [(4, "test_matrix.cases[1].id: the id a stands twice")]
