@@ -15,6 +15,8 @@ from ansible.playbook.task import Task
 from ansible_collections.vx11.power.plugins.plugin_utils import lines
 
 FILE = "steps.jsonl"
+# In the environment of a case: its folder.
+FOLDER = "VX11_CASE_DIR"
 SCHEMA = 1
 
 Result = t.Dict[str, t.Any]
@@ -26,7 +28,7 @@ def recorded(task: Task, work: t.Callable[[], Result]) -> Result:
     The line has the times of CLOCK_BOOTTIME in nanoseconds, as text, and `wall_ns` for display. The token is left out;
     of a task with no_log, all that was given and returned is.
     """
-    folder = os.environ.get("VX11_CASE_DIR")
+    folder = os.environ.get(FOLDER)
     if not folder or task.check_mode:
         return work()
     # Taken before the work, which may add options of its own.

@@ -529,7 +529,13 @@ def run_matrix(
     matrix: MatrixFile,
     case: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this case; may be repeated.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Only cases with this tag; may be repeated.")] = None,
-    engine: Annotated[EngineChoice, typer.Option(help="What runs the services.")] = EngineChoice.PROCESS,
+    engine: Annotated[EngineChoice | None, typer.Option(help="What runs the services [default: process].")] = None,
+    inventory: Annotated[
+        Path | None, typer.Option(help="Run the cases on the hosts of this Ansible inventory, not in cells.")
+    ] = None,
+    limit: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Only on these hosts of the inventory, as in Ansible.")
+    ] = None,
     profile: Annotated[str, typer.Option(help="Throttle profile, from profiles.yml.")] = "low_power",
     cells: Annotated[
         int | None, typer.Option(min=1, help="Cases side by side [default: as many as shorten the run].")
@@ -545,16 +551,17 @@ def run_matrix(
     test_id: Annotated[str | None, typer.Option(help="Id of the run, given by madre.", hidden=True)] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Runs a matrix in cells of its own, from the proof of SOLO_MADRE before to the proof after."""
+    """Runs a matrix in cells of its own, or on hosts, from the proof of SOLO_MADRE before to the proof after."""
     from vx11.conductor import progress, run
     from vx11.conductor import report as reports
 
+    _expect_cells_or_hosts(inventory, limit, engine, cells)
     console = Console(stderr=as_json, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     options = run.Options(
         matrix,
         cases=tuple(case or ()),
         tags=tuple(tag or ()),
-        engine=engine.value,
+        engine=engine.value if engine else "process",
         evidence=evidence,
         intents=intents,
         report=report,
@@ -562,6 +569,8 @@ def run_matrix(
         profile=profile,
         time_scale=time_scale,
         test_id=test_id,
+        inventory=inventory,
+        limit=limit,
     )
     with progress.choose(console) as shown:
         done = run.run(options, shown)
@@ -583,6 +592,17 @@ def run_matrix(
         raise typer.Exit(ENVIRONMENT)
     if not done.passed:
         raise typer.Exit(FAILED)
+
+
+def _expect_cells_or_hosts(
+    inventory: Path | None, limit: str | None, engine: EngineChoice | None, cells: int | None
+) -> None:
+    if inventory is None and limit is not None:
+        raise typer.BadParameter("it chooses among the hosts of --inventory", param_hint="--limit")
+    if inventory is not None and engine is not None:
+        raise typer.BadParameter("each host of --inventory has its own", param_hint="--engine")
+    if inventory is not None and cells is not None:
+        raise typer.BadParameter("with --inventory cases run on its hosts, one a host at a time", param_hint="--cells")
 
 
 IntentsOption = Annotated[Path, typer.Option(help="Folder of patch intents.")]

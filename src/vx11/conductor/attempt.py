@@ -12,19 +12,17 @@ from typing import Any
 
 from vx11.catalogue.profiles import Profile
 from vx11.conductor import intents, judge, measures, observations, play, seen
-from vx11.conductor.cell import PART_OF, Cell
+from vx11.conductor.cell import PART_OF
 from vx11.conductor.intents import Judgement, Tried
 from vx11.conductor.judge import CaseResult, Judged, Verdict
 from vx11.conductor.last_state import last_state
 from vx11.conductor.matrix import Case, Matrix
 from vx11.conductor.observations import Observations
+from vx11.conductor.place import Place
 from vx11.conductor.seen import Cleaned, Json, Seen
 from vx11.conductor.watcher import Watcher
 from vx11.errors import Vx11Error
-from vx11.evidence import layout
 from vx11.evidence.chain import Chain
-from vx11.evidence.reading import records as records_of
-from vx11.evidence.reading import segments
 
 CONDUCTOR = "conductor"
 # Seconds for what madre answers at once, unless it hangs: that must not hold up the end of a case for long.
@@ -68,10 +66,10 @@ class Attempt:
     """
 
     def __init__(
-        self, around: Surroundings, cell: Cell, case: Case, folder: Path, number: int, at: Callable[[str], None]
+        self, around: Surroundings, place: Place, case: Case, folder: Path, number: int, at: Callable[[str], None]
     ) -> None:
         self._around = around
-        self._cell = cell
+        self._place = place
         self._case = case
         self._folder = folder
         self._number = number
@@ -80,10 +78,11 @@ class Attempt:
     def result(self) -> CaseResult:
         """All of it; raises only what leaves nothing to judge."""
         begun = time.monotonic()
-        residue, records, size = self._cell.residue(), len(self._records()), self._evidence_size()
+        self._prove_solo_madre()
+        residue, records, size = self._place.residue(), len(self._place.records()), self._place.evidence_size()
         known, bundle = self._window_ids(), self._bundle()
         playbook = self._playbook()
-        with self._cell.madre(ANSWER) as madre, Watcher(madre, self._folder):
+        with self._place.madre(ANSWER) as madre, Watcher(madre, self._folder, self._place.interval):
             played = self._play(playbook)
         ended = time.monotonic()
         recorded = observations.read(self._folder)
@@ -124,9 +123,17 @@ class Attempt:
             intent=str(cleaned.intent) if cleaned.intent else None,
         )
 
+    def _prove_solo_madre(self) -> None:
+        """What madre says of it before the case."""
+        with self._place.madre() as madre:
+            proof = madre.solo_madre(dry_run=True)
+        # Usage figures are floats of varying length, and no business of evidence.
+        told = {name: proof[name] for name in ("solo_madre", "checked_at", "core", "running", "foreign")}
+        self._around.chain.append(CONDUCTOR, "solo_madre_before", self._case.id, {"proof": told})
+
     def _logs(self, found: Seen) -> dict[str, list[str]]:
         """What the services of the case wrote, by madre's word."""
-        with self._cell.madre(ANSWER) as madre:
+        with self._place.madre(ANSWER) as madre:
             return intents.logs(madre, found.windows)
 
     def _explained(
@@ -165,12 +172,12 @@ class Attempt:
         return kept
 
     def _play(self, playbook: Path) -> play.Played:
-        scratch = self._cell.folder / "case"
+        scratch = self._place.folder / "case"
         scratch.mkdir(mode=0o700)
         try:
             what = play.Play(
                 playbook=playbook,
-                url=self._cell.url,
+                inventory=self._place.inventory(scratch),
                 collections=self._around.collections(scratch / "collections"),
                 scratch=scratch,
                 environment=self._environment(),
@@ -183,14 +190,14 @@ class Attempt:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _last_state(self) -> str:
-        with self._cell.madre() as madre:
+        with self._place.madre() as madre:
             return last_state(madre, self._folder)
 
     def _environment(self) -> dict[str, str]:
         return {
-            PART_OF: self._cell.name,
-            "VX11_URL": self._cell.url,
-            "VX11_TOKEN": self._cell.token,
+            PART_OF: self._place.mark,
+            "VX11_URL": self._place.url,
+            "VX11_TOKEN": self._place.token,
             "VX11_CASE_DIR": str(self._folder),
             "VX11_MATRIX_DIR": str(self._around.plan.folder),
             "VX11_PROFILE": self._around.profile_name,
@@ -209,17 +216,17 @@ class Attempt:
             calls=seen.calls(self._folder),
             windows=[window for window in self._windows() if window["window_id"] not in known],
             samples=seen.samples(self._folder),
-            evidence=self._records()[records:],
-            residue=sorted(self._cell.residue()),
+            evidence=self._place.records()[records:],
+            residue=sorted(self._place.residue() or ()),
             cycle=_cycle(case, {name: service.entry.depends_on for name, service in catalogue.services.items()}),
             ready_checked=frozenset(checked),
             cleaned=cleaned,
         )
 
     def _windows(self) -> list[Json]:
-        """All that the cell has or had, in the order of their opening; none when madre does not answer."""
+        """All that the place has or had, in the order of their opening; none when madre does not answer."""
         try:
-            with self._cell.madre(ANSWER) as madre:
+            with self._place.madre(ANSWER) as madre:
                 status = madre.status(closed=True)
         except Vx11Error:
             return []
@@ -228,57 +235,39 @@ class Attempt:
     def _window_ids(self) -> set[str]:
         return {str(window["window_id"]) for window in self._windows()}
 
-    def _records(self) -> list[dict[str, Any]]:
-        """Madre's evidence so far; half a line at its end is one that is just written."""
-        path = self._cell.evidence / layout.CHAIN
-        return list(records_of(path)) if path.exists() else []
-
-    def _evidence_size(self) -> int:
-        """Bytes of madre's evidence as it lies on the disk."""
-        files = [path for path in segments(self._cell.evidence / layout.CHAIN) if path.exists()]
-        return sum(path.stat().st_size for path in files)
-
     def _record(self, action: str, judged: Sequence[Judged]) -> None:
         data = {item.name: {"holds": item.holds, "observed": item.observed, "why": item.why} for item in judged}
         self._around.chain.append(CONDUCTOR, action, self._case.id, data)
 
-    def _clean_up(self, before: set[str], leftovers: int, ended: float) -> Cleaned:
+    def _clean_up(self, before: set[str] | None, leftovers: int, ended: float) -> Cleaned:
         """Back to SOLO_MADRE whatever happened.
 
         Args:
-            before: what carried the cell's mark before the case.
+            before: what carried the cell's mark, or ran on the host, before the case.
             leftovers: how many processes the playbook left.
             ended: when the playbook was over, monotonic.
         """
         self._at("returns to SOLO_MADRE")
-        with self._cell.madre() as madre:
+        with self._place.madre() as madre:
             answers = madre.is_alive()
-        solo = answers and self._return_to_solo_madre()
+        why = self._place.return_to_solo_madre() if answers else "madre does not answer"
         recovery_ms = 1000 * (time.monotonic() - ended)
-        if not solo:
-            self._cell.engine.purge(self._cell.name)
-            self._cell.engine.setup()
-        self._cell.engine.remove_volumes(self._cell.name)
-        leaked = sorted(self._cell.residue() - before)
+        if why:
+            self._around.chain.append(CONDUCTOR, "solo_madre_failed", self._case.id, {"why": why})
+            self._place.restore()
+        self._place.remove_data()
+        after = self._place.residue()
+        leaked = None if before is None or after is None else sorted(after - before)
         if leftovers:
-            leaked.append(f"{leftovers} processes of the playbook")
-        data = {"solo_madre": solo, "entry_answers": answers, "leaked": leaked}
+            leaked = [*(leaked or ()), f"{leftovers} processes of the playbook"]
+        data = {"solo_madre": not why, "entry_answers": answers, "leaked": leaked}
         self._around.chain.append(CONDUCTOR, "cleaned_up", self._case.id, data)
-        return Cleaned(solo_madre=solo, entry_answers=answers, leaked=leaked, recovery_ms=recovery_ms)
+        return Cleaned(solo_madre=not why, entry_answers=answers, leaked=leaked, recovery_ms=recovery_ms)
 
-    def _return_to_solo_madre(self) -> bool:
-        """madre's word, and the engine's own inventory."""
-        try:
-            with self._cell.madre() as madre:
-                said = bool(madre.solo_madre()["solo_madre"])
-        except Vx11Error as error:
-            self._around.chain.append(CONDUCTOR, "solo_madre_failed", self._case.id, {"why": str(error)})
-            return False
-        return said and not any(found.alive for found in self._cell.engine.inventory(self._cell.name))
-
-    def _evidence_bytes(self, before: int) -> int:
+    def _evidence_bytes(self, before: int | None) -> int | None:
         own = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
-        return own + self._evidence_size() - before
+        now = self._place.evidence_size()
+        return None if now is None or before is None else own + now - before
 
     def _bundle(self) -> dict[str, tuple[int, int, int]]:
         """Each file of the bundle, and the playbook, with what tells that it was changed."""

@@ -1,4 +1,4 @@
-"""A test cell: a madre and a watchdog of their own, on a free port, in a folder that goes with them."""
+"""A cell as a place for cases: a madre and a watchdog of their own, on a free port, in a folder that goes with them."""
 
 import contextlib
 import json
@@ -8,20 +8,25 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vx11 import tokens
 from vx11.catalogue import profiles
+from vx11.catalogue.compose import Service
 from vx11.client import LONG, Madre
-from vx11.conductor.matrix import ALLOWLIST, CATALOGUE
+from vx11.conductor import images
+from vx11.conductor.matrix import ALLOWLIST, CATALOGUE, Case
+from vx11.conductor.place import Inventory
 from vx11.engines import procfs, select
-from vx11.engines.port import Engine, EngineError
+from vx11.engines.port import CAPABILITIES, Engine, EngineError
 from vx11.engines.select import EngineName
-from vx11.errors import EnvironmentProblem
-from vx11.evidence import keys
+from vx11.errors import EnvironmentProblem, Vx11Error
+from vx11.evidence import keys, layout
+from vx11.evidence.reading import records, segments
 from vx11.statefiles import write_json
 
 START_TIMEOUT = 30.0
@@ -35,7 +40,7 @@ SCOPES = ("power:read", "power:write", "system:write", "metrics:read", "fault:wr
 
 
 class Cell:
-    """Starts and ends the core of a cell, and removes whatever carries its mark.
+    """Starts and ends the core of a cell, and removes whatever carries its mark; a `Place`.
 
     Args:
         name: its name, which is its mark.
@@ -45,10 +50,13 @@ class Cell:
         profile: throttle profile of its windows.
     """
 
+    kind: Literal["cell", "host"] = "cell"
+    interval = 0.5
+
     def __init__(
         self, name: str, bundle: Path, engine: EngineName, evidence: Path, profile: str = profiles.DEFAULT
     ) -> None:
-        self.name = name
+        self.name = self.mark = name
         self.folder = Path(tempfile.mkdtemp(prefix=folder_prefix(name)))
         self.url = ""
         self._bundle = bundle
@@ -68,6 +76,40 @@ class Cell:
             tokens.read_key(self._key), subject="conductor", scopes=SCOPES, ttl=TOKEN_TTL, cell=name
         )
 
+    def about(self) -> Sequence[str]:
+        """Its engine, why it is this one, and what it cannot do here."""
+        lacking = [name for name in CAPABILITIES if name not in self.engine.capabilities]
+        cannot = [f"it cannot do here: {', '.join(lacking)}"] if lacking else []
+        return [f"engine {self.engine.name}: {self.engine.why}", *cannot]
+
+    def lacks(self, case: Case) -> str:
+        """What its engine cannot do of what a case needs."""
+        missing = [name for name in case.requires if name not in self.engine.capabilities]
+        return f"the engine {self.engine.name} cannot do {', '.join(missing)} here" if missing else ""
+
+    def prepare(self, services: Sequence[Service], note: Callable[[str], None], cancelled: threading.Event) -> None:
+        """Makes the images that are needed, for all cells.
+
+        Raises:
+            Cancelled, EngineError.
+        """
+        images.prepare(self.engine, services, note, cancelled)
+
+    def begin(self) -> None:
+        """Starts it, and has it prove that nothing runs there.
+
+        Raises:
+            EnvironmentProblem: madre did not start, or something runs.
+        """
+        self.start()
+        with self.madre() as madre:
+            proof = madre.solo_madre(dry_run=True)
+        if not proof["solo_madre"]:
+            runs = [item["what"] for item in (*proof["running"], *proof["foreign"])]
+            raise EnvironmentProblem(
+                f"the cell is not in SOLO_MADRE, so nothing was started; there runs: {', '.join(runs)}"
+            )
+
     def start(self) -> None:
         """Starts madre, waits until it answers, then starts the watchdog.
 
@@ -76,6 +118,17 @@ class Cell:
         """
         self.start_madre()
         self.start_watchdog()
+
+    def unusable(self) -> str:
+        """Nothing: what does not work is the conductor's own, and ends the run."""
+        return ""
+
+    def ready_for(self, case: Case) -> None:
+        """Starts it anew if it does not live, or if other dependencies are needed."""
+        if not self.is_alive():
+            self.stop()
+            self.start()
+        self.needs(case.dependencies)
 
     def needs(self, dependencies: Mapping[str, Sequence[str]]) -> None:
         """Has its services depend on others beyond what the catalogue says; starts it anew if that changes anything."""
@@ -161,6 +214,18 @@ class Cell:
         """What must not be in evidence."""
         return (self.token, self._key.read_text(encoding="ascii").strip())
 
+    def inventory(self, scratch: Path) -> Inventory:
+        """One host, which is this machine."""
+        host = {
+            "ansible_connection": "local",
+            "ansible_remote_tmp": "{{ lookup('ansible.builtin.env', 'TMPDIR') }}",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "vx11_url": self.url,
+        }
+        path = scratch / "inventory.json"
+        path.write_text(json.dumps({"all": {"hosts": {"cell": host}}}), encoding="utf-8")
+        return Inventory(path)
+
     def is_alive(self) -> bool:
         """Whether its entry answers."""
         if any(process.poll() is not None for process in self.core.values()):
@@ -183,6 +248,43 @@ class Cell:
                 process.stdout.close()
         self.core = {}
 
+    def records(self) -> list[dict[str, Any]]:
+        """Madre's evidence; half a line at its end is one that is just written."""
+        path = self.evidence / layout.CHAIN
+        return list(records(path)) if path.exists() else []
+
+    def evidence_size(self) -> int | None:
+        """Bytes of madre's evidence as it lies on the disk."""
+        return sum(path.stat().st_size for path in segments(self.evidence / layout.CHAIN) if path.exists())
+
+    def return_to_solo_madre(self) -> str:
+        """By madre's word, and by the engine's own inventory.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+        try:
+            with self.madre() as madre:
+                said = madre.solo_madre()
+        except Vx11Error as error:
+            return str(error)
+        alive = [f"the window {found.window_id}" for found in self.engine.inventory(self.name) if found.alive]
+        runs = alive or [str(item["what"]) for item in (*said["left"], *said["foreign"])]
+        return "" if said["solo_madre"] and not alive else f"there still runs: {', '.join(runs)}"
+
+    def restore(self) -> None:
+        """Removes what madre could not end.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+        self.engine.purge(self.name)
+        self.engine.setup()
+
+    def remove_data(self) -> None:
+        """The next case finds no volume of this one."""
+        self.engine.remove_volumes(self.name)
+
     def end_all(self) -> None:
         """Ends whatever belongs to it, and may start anew: for a cell of which nobody knows what state it is in.
 
@@ -197,6 +299,15 @@ class Cell:
     def residue(self) -> set[str]:
         """Whatever carries its mark now."""
         return set(self.engine.residue(self.name))
+
+    def end(self) -> list[str]:
+        """Ends its core, and removes it.
+
+        Raises:
+            EngineError: the engine did not answer.
+        """
+        self.stop()
+        return self.purge()
 
     def purge(self) -> list[str]:
         """Ends for good: removes all that carries the mark, and the folder; answers what could not be removed.

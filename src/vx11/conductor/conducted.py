@@ -2,7 +2,8 @@
 
 It lies in the run's folder from before anything is started until the books are closed. What a run starts is known by
 the names of its cells: cores and plays carry them in their environment, windows by the engine's marks, and temporary
-folders in their names. So the note is whole before there is anything to end.
+folders in their names. On hosts, plays and folders have such names too; windows are known by who opened them, and when.
+So the note is whole before there is anything to end.
 """
 
 import json
@@ -12,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from vx11.clock import Clock
 from vx11.engines import procfs
@@ -25,16 +26,46 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
+class Guest:
+    """What a run is on a host that is not its own.
+
+    Attributes:
+        name: of the host.
+        subject: of the token; who opens windows there.
+        since: when the host was found in SOLO_MADRE, by its own clock, ISO 8601.
+    """
+
+    name: str
+    subject: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Visit:
+    """The hosts that a run has, and where their addresses and tokens stand.
+
+    Attributes:
+        inventory: the path.
+        limit: the pattern that chose hosts from it.
+    """
+
+    inventory: str
+    limit: str | None
+    guests: Sequence[Guest]
+
+
+@dataclass(frozen=True)
 class Conducted:
     """One run.
 
     Attributes:
         cases: ids of those that are planned.
-        cells: names of its cells.
-        engine: of its cells; `auto` until it is chosen, before which no engine was used.
+        cells: names of its cells; on hosts, the marks of what it runs here for each.
+        engine: of its cells; `auto` until it is chosen, before which no engine was used, and on hosts.
         temporary: the folder that the cells have theirs in.
         boot_id: the boot that `pid` and `start_time` (clock ticks, see proc(5)) belong to.
         pid, start_time: the conductor.
+        visit: the hosts; None where there are none.
     """
 
     test_id: str
@@ -45,6 +76,7 @@ class Conducted:
     boot_id: str
     pid: int
     start_time: int
+    visit: Visit | None = None
 
     @classmethod
     def by_this_process(
@@ -86,7 +118,7 @@ class Conducted:
         try:
             if found.pop("schema") != SCHEMA:
                 raise ValueError("its schema is not known")
-            note = cls(**found).on(found["engine"])
+            note = cls(**found | {"visit": _visit(found.get("visit"))}).on(found["engine"])
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"it says not who conducts the run: {error}") from error
         if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in note.cells):
@@ -100,3 +132,7 @@ class Conducted:
     def is_conducted(self) -> bool:
         """Whether its conductor lives, as far as this machine can see."""
         return self.is_of_this_boot() and procfs.is_alive(self.pid, self.start_time)
+
+
+def _visit(found: dict[str, Any] | None) -> Visit | None:
+    return None if found is None else Visit(**found | {"guests": [Guest(**guest) for guest in found["guests"]]})

@@ -1,7 +1,8 @@
 """Finishes what a conductor that died has left: ends what it started, and closes the books of its run.
 
 Nothing is ended but what carries the marks of that run, so that a process which has got the pid of one that is gone is
-safe. A run that another machine, or this one before it was started anew, conducted: its books are closed, nothing more.
+safe. Of a run that another machine, or this one before it was started anew, conducted, nothing is left here: its books
+are closed, nothing more. On hosts its windows are closed, and nothing else is touched.
 """
 
 import fcntl
@@ -11,12 +12,15 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vx11.conductor import collection, inventory
 from vx11.conductor.cell import end_parts, folder_prefix, keep_logs
-from vx11.conductor.conducted import Conducted
+from vx11.conductor.conducted import Conducted, Guest, Visit
+from vx11.conductor.host import close_windows
 from vx11.conductor.judge import Verdict
 from vx11.engines import select
 from vx11.engines.port import EngineError
@@ -95,6 +99,7 @@ def _recovered(path: Path) -> Recovered | None:
         if run.is_conducted() or _is_written(chain):
             return None
         left = _end(run, path.parent) if run.is_of_this_boot() else []
+        left += _close_windows(run.visit) if run.visit else []
         if left:
             return Recovered(run.test_id, left=left)
         done = _close_books(run, path.parent, chain)
@@ -140,6 +145,25 @@ def _purge(run: Conducted, cell: str) -> list[str]:
             return engine.residue(cell)
         except EngineError as error:
             return [str(error)]
+
+
+def _close_windows(visit: Visit) -> list[str]:
+    """What is left of the windows that a run has opened on hosts."""
+    path = Path(visit.inventory)
+    try:
+        hosts = inventory.read(path, visit.limit, collection.find(path), os.environ.get("VX11_TOKEN", ""))
+    except Vx11Error as error:
+        names = ", ".join(guest.name for guest in visit.guests)
+        return [f"windows on the hosts {names} may be open until their time is over: {error}"]
+    known = {host.name: host for host in hosts}
+
+    def close(guest: Guest) -> list[str]:
+        if guest.name in known:
+            return close_windows(known[guest.name], guest)
+        return [f"windows on the host {guest.name} may be open; {path} does not have it any more"]
+
+    with ThreadPoolExecutor(len(visit.guests) or 1) as pool:
+        return [what for left in pool.map(close, visit.guests) for what in left]
 
 
 def _folders(run: Conducted, cell: str) -> Iterator[Path]:

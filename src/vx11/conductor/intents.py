@@ -214,7 +214,7 @@ def _other(result: CaseResult, plan: Matrix) -> OtherCase:
 def _clean_up(cleaned: Cleaned | None) -> CleanUp | None:
     if cleaned is None:
         return None
-    return CleanUp(cleaned.solo_madre, cleaned.entry_answers, cleaned.leaked, cleaned.recovery_ms / 1000)
+    return CleanUp(cleaned.solo_madre, cleaned.entry_answers, cleaned.leaked or (), cleaned.recovery_ms / 1000)
 
 
 def revision(folder: Path) -> Revision | None:

@@ -47,6 +47,7 @@ class CaseResult:
         attempt: which try it was.
         earlier: the tries before it.
         intent: the folder of its patch intent, None when there is none.
+        host: the host of the inventory that it ran on, None for a cell.
     """
 
     case: str
@@ -59,6 +60,7 @@ class CaseResult:
     attempt: int = 1
     earlier: Sequence["CaseResult"] = ()
     intent: str | None = None
+    host: str | None = None
 
 
 def judge(asserts: Mapping[str, Expected], observed: Mapping[str, Observed]) -> list[Judged]:

@@ -19,6 +19,8 @@ LATE = 2.0
 RATE_TOLERANCE = 1.1
 Value = bool | int | float | None
 _Measure = Callable[[Seen], Value]
+# What is measured from madre's evidence, and so not on a host, where that stays.
+OF_EVIDENCE = frozenset({"evidence_timestamped", "audit_trail_complete", "evidence_size_bytes"})
 RECORDED: dict[str, tuple[_Measure, str | None]] = {}
 AFTER: dict[str, tuple[_Measure, str | None]] = {}
 
@@ -117,9 +119,9 @@ def no_port_conflicts(seen: Seen) -> Value:
 def service_running_after_ttl(seen: Seen) -> Value:
     """A window that is held was open beyond the time it was opened for, and its service answered there then."""
     held = [window for window in seen.windows if seen.ttl(window) is not None and _holds(seen, window)]
-    if not held:
+    if not any("answers" in look for window in held for look in seen.looks(window)):
         return None
-    return all(any(_runs_beyond(look, seen.ttl(window)) for look in _looks(seen, window)) for window in held)
+    return all(any(_runs_beyond(look, seen.ttl(window)) for look in seen.looks(window)) for window in held)
 
 
 @_recorded()
@@ -292,7 +294,7 @@ def evidence_timestamped(seen: Seen) -> Value:
 @_after()
 def audit_trail_complete(seen: Seen) -> Value:
     """Madre's evidence has, in this order, the opening, open, closing and closed of each window, and each fault."""
-    if not seen.windows:
+    if not (seen.windows and seen.evidence):
         return None
     forced = [call for call in seen.of("vx11_fault") if not call.failed]
     faults = len(seen.records("fault_injected"))
@@ -373,7 +375,7 @@ def tentaculo_link_available(seen: Seen) -> Value:
 @_after()
 def no_resource_leaks(seen: Seen) -> Value:
     """Nothing carries the cell's mark after the clean-up that did not before, and no process of the playbook lives."""
-    return not seen.cleaned.leaked if seen.cleaned else None
+    return None if seen.cleaned is None or seen.cleaned.leaked is None else not seen.cleaned.leaked
 
 
 # Helpers --------------------------------------------------------------------------------------------------------------
@@ -413,13 +415,8 @@ def _code(call: Call) -> str:
     return str((call.result.get("problem") or {}).get("code", ""))
 
 
-def _looks(seen: Seen, window: Json) -> list[Json]:
-    """What a window was at each look at it."""
-    return [w for look in seen.samples for w in look["windows"] if w["window_id"] == window["window_id"]]
-
-
 def _holds(seen: Seen, window: Json) -> bool:
-    return any(look["hold"] for look in _looks(seen, window))
+    return any(look["hold"] for look in seen.looks(window))
 
 
 def _runs_beyond(look: Json, ttl: float | None) -> bool:
@@ -439,7 +436,7 @@ def _iops_shares(seen: Seen) -> list[float]:
     """For each limit of I/O, and any two samples, the rate as a share of the limit."""
     shares: list[float] = []
     for window in seen.windows:
-        looks = {look["usage"]["sampled_at"]: look["usage"] for look in _looks(seen, window) if look["usage"]}
+        looks = {look["usage"]["sampled_at"]: look["usage"] for look in seen.looks(window) if look["usage"]}
         for kind in ("read", "write"):
             limit = window["resources"].get(f"{kind}_iops")
             if limit:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vx11.conductor import collection
+from vx11.conductor.place import Inventory
 from vx11.engines import procfs
 from vx11.evidence.appending import EvidenceError
 from vx11.units import show_duration
@@ -40,7 +41,7 @@ class Play:
     """
 
     playbook: Path
-    url: str
+    inventory: Inventory
     collections: Path
     scratch: Path
     environment: Mapping[str, str]
@@ -96,28 +97,31 @@ def _orders(what: Play, private: Path, mark: str) -> dict[str, Any]:
     # What is killed cannot clean up after itself: all its temporary files are where they go with the scratch folder.
     temporary = private / "tmp"
     temporary.mkdir(mode=0o700, parents=True)
-    inventory = private / "inventory.json"
-    host = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-        "vx11_url": what.url,
-    }
-    inventory.write_text(json.dumps({"all": {"hosts": {"cell": host}}}), encoding="utf-8")
-    own = {
-        MARK: mark,
-        "ANSIBLE_COLLECTIONS_PATH": ":".join([str(what.collections), *collection.searched()]),
-        "ANSIBLE_HOME": str(private / "home"),
-        "ANSIBLE_LOCAL_TEMP": str(temporary),
-        "ANSIBLE_REMOTE_TEMP": str(temporary),
-        "TMPDIR": str(temporary),
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_RETRY_FILES_ENABLED": "0",
-    }
+    own = ansible_environment(what.collections, private / "home", temporary) | {MARK: mark}
     return {
         "private_data_dir": str(private),
         "playbook": str(what.playbook),
-        "inventory": str(inventory),
+        "inventory": str(what.inventory.path),
+        "limit": what.inventory.limit,
         "environment": dict(what.environment) | own,
+    }
+
+
+def ansible_environment(collections: Path, home: Path, temporary: Path) -> dict[str, str]:
+    """How Ansible is run here: our collection is found first, and nothing is left elsewhere.
+
+    Args:
+        collections: a folder for ANSIBLE_COLLECTIONS_PATH.
+        home: a folder of its own for what it keeps.
+        temporary: a folder that is there.
+    """
+    return {
+        "ANSIBLE_COLLECTIONS_PATH": ":".join([str(collections), *collection.searched()]),
+        "ANSIBLE_HOME": str(home),
+        "ANSIBLE_LOCAL_TEMP": str(temporary),
+        "TMPDIR": str(temporary),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_RETRY_FILES_ENABLED": "0",
     }
 
 
@@ -181,10 +185,19 @@ def _follow(
             rc = event["rc"]
     with contextlib.suppress(subprocess.TimeoutExpired):  # then it is ended like everything else
         worker.wait(TERM_GRACE)
-    left = [pid for pid in procfs.marked(MARK, mark) if pid != worker.pid]
+    left = [pid for pid in procfs.marked(MARK, mark) if pid != worker.pid and not _is_of_ansible(pid)]
     if rc == 0:
         return Played("", leftovers=len(left))
     return Played(failed or _why(errors, what.scratch, rc), leftovers=len(left))
+
+
+def _is_of_ansible(pid: int) -> bool:
+    """Whether it is a connection that ssh keeps for Ansible's next task; it ends with everything else."""
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return title.startswith(b"ssh: ") and b"[mux]" in title
 
 
 def _out_of_time(what: Play, task: str, spent: float) -> str:

@@ -1,6 +1,7 @@
 """Runs a matrix, from the proof of SOLO_MADRE before to the proof that nothing is left after.
 
-Cases wait more than they work, so they run side by side, each in a cell that has no other case at the same time.
+Cases wait more than they work, so they run side by side, each in a place that has no other case at the same time: a
+cell, or a host of an inventory.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,18 +24,20 @@ import psutil
 
 from vx11 import __version__
 from vx11.catalogue import profiles
-from vx11.catalogue.compose import Catalogue
-from vx11.conductor import collection, crashed, matrix, report
+from vx11.catalogue.compose import Catalogue, Service
+from vx11.conductor import collection, crashed, inventory, matrix, report
 from vx11.conductor.attempt import CONDUCTOR, Attempt, Surroundings
 from vx11.conductor.cell import Cell
-from vx11.conductor.conducted import Conducted
+from vx11.conductor.conducted import Conducted, Visit
+from vx11.conductor.host import Host, expect_able
+from vx11.conductor.images import Cancelled
+from vx11.conductor.inventory import InventoryHost
 from vx11.conductor.judge import CaseResult, Verdict
 from vx11.conductor.matrix import Case
+from vx11.conductor.place import Place
 from vx11.conductor.progress import Progress, Unfailing
-from vx11.engines.docker import DockerEngine
-from vx11.engines.port import CAPABILITIES
 from vx11.engines.select import EngineName
-from vx11.errors import EnvironmentProblem, InputError, Vx11Error
+from vx11.errors import InputError, Vx11Error
 from vx11.evidence import audit
 from vx11.evidence.audit import Trust
 from vx11.evidence.keys import Signer
@@ -50,7 +53,6 @@ CASE_WORK, CASE_BUSY, CELL_BUSY = 6.0, 3.0, 1.5
 INTENTS = "patch_intents"
 CELL_MEMORY = 256 * 1024 * 1024
 MAX_CELLS = 16
-LOOK = 0.2
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Options:
         profile: throttle profile of the bundle.
         time_scale: by how much waits and times to live are longer than the matrix says.
         test_id: the id of the run; None to make one up.
+        inventory: the hosts that cases run on; None to run them in cells.
+        limit: a pattern that chooses among those hosts.
     """
 
     matrix: Path
@@ -80,6 +84,8 @@ class Options:
     profile: str = profiles.DEFAULT
     time_scale: float = 1.0
     test_id: str | None = None
+    inventory: Path | None = None
+    limit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ def run(options: Options, progress: Progress) -> RunResult:
     """Runs the cases of a matrix, after what conductors that died have left in the same evidence root.
 
     Raises:
-        InputError: matrix, catalogue, allowlist or profile is wrong; nothing was started.
+        InputError: matrix, catalogue, allowlist, profile or inventory is wrong; nothing was started.
         EvidenceError: there can be no evidence; nothing was started.
     """
     parts = collection.find(options.matrix)
@@ -135,7 +141,8 @@ def run(options: Options, progress: Progress) -> RunResult:
             options.report.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError.of(f"reports cannot be put there: {error.strerror}", options.report) from error
-    signer, redactor = Signer.of(), Redactor(_secrets(plan.catalogue))
+    hosts = _hosts(options, parts)
+    signer, redactor = Signer.of(), Redactor([*_secrets(plan.catalogue), *(host.token for host in hosts)])
     test_id = options.test_id or f"e2e-{secrets.token_hex(4)}"
     intents = (options.intents or options.evidence.resolve().parent / INTENTS).resolve()
     root, progress = options.evidence.resolve(), Unfailing(progress)
@@ -155,7 +162,13 @@ def run(options: Options, progress: Progress) -> RunResult:
             intents=intents,
             scale=options.time_scale,
         )
-        return _Run(options, around, folder, signer, redactor, progress).all()
+        return _Run(options, around, folder, signer, redactor, progress, hosts).all()
+
+
+def _hosts(options: Options, parts: collection.Collection) -> list[InventoryHost]:
+    if options.inventory is None:
+        return []
+    return inventory.read(options.inventory, options.limit, parts, os.environ.get("VX11_TOKEN", ""))
 
 
 def cells_for(cases: Sequence[Case], scale: float = 1.0, memory: int | None = None) -> int:
@@ -183,10 +196,6 @@ def cell_count(cases: Sequence[Case], options: Options) -> int:
     return min(options.cells or cells_for(cases, options.time_scale), max(1, sharing))
 
 
-class _Cancelled(Vx11Error):
-    """Somebody stopped the run while it prepared."""
-
-
 class _Queue:
     """The cases still to be done, the longest first, so that the last to end is not the last to begin."""
 
@@ -194,10 +203,13 @@ class _Queue:
         self._cases = sorted(cases, key=lambda case: (-case.priority, -case.waits()))
         self._lock = threading.Lock()
 
-    def next(self) -> Case | None:
-        """The next one, None when all are taken."""
+    def next(self, place: Place) -> Case | None:
+        """The next one that a place can run, None when there is none."""
         with self._lock:
-            return self._cases.pop(0) if self._cases else None
+            found = next((case for case in self._cases if not place.lacks(case)), None)
+            if found:
+                self._cases.remove(found)
+            return found
 
 
 class _Run:
@@ -209,6 +221,7 @@ class _Run:
         signer: Signer,
         redactor: Redactor,
         progress: Progress,
+        hosts: Sequence[InventoryHost],
     ) -> None:
         self.options = options
         self._signer = signer
@@ -221,11 +234,14 @@ class _Run:
         self.results = around.verdicts
         self.left: list[str] = []
         self.problem = ""
+        self._hosts = hosts
+        self._lost: dict[str, str] = {}
         self._giving_up = threading.Event()
-        number = cell_count(self.plan.cases, options)
-        names = [f"{folder.test_id}-{index + 1}" for index in range(number)] if number > 1 else [folder.test_id]
+        number = len(hosts) or cell_count(self.plan.cases, options)
+        marks = [f"{folder.test_id}-{index + 1}" for index in range(number)] if number > 1 else [folder.test_id]
         cases = [case.id for case in self.plan.cases]
-        self._conducted = Conducted.by_this_process(folder.test_id, cases, names, options.engine)
+        engine: EngineName = "auto" if hosts else options.engine
+        self._conducted = Conducted.by_this_process(folder.test_id, cases, marks, engine)
 
     def all(self) -> RunResult:
         """The whole run; its books are closed whatever happens."""
@@ -235,6 +251,7 @@ class _Run:
             "version": __version__,
             "profile": self.options.profile,
             "time_scale": str(self.options.time_scale),
+            **({"hosts": [host.name for host in self._hosts]} if self._hosts else {}),
         }
         descriptions = {case.id: case.description for case in self.plan.cases}
         try:
@@ -242,7 +259,7 @@ class _Run:
                 self._conducted.write(self.folder.path)
                 self.folder.index(state="running", conductor=os.getpid(), **about)
                 self.chain.append(CONDUCTOR, "run_started", self.folder.test_id, about | {"descriptions": descriptions})
-                self._in_cells()
+                self._in_places()
         except BaseException as error:
             self._give_up(repr(error))
             raise
@@ -279,46 +296,69 @@ class _Run:
     def _in_order(self) -> list[CaseResult]:
         return [self.results[case.id] for case in self.plan.cases if case.id in self.results]
 
-    def _in_cells(self) -> None:
-        cells: list[Cell] = []
+    def _in_places(self) -> None:
+        places: list[Place] = []
         try:
-            for name in self._conducted.cells:
-                root = self.folder.path / "cells"
-                cells.append(Cell(name, self.plan.folder, self.options.engine, root, self.options.profile))
-                self._redactor.learn(cells[-1].secrets())
-            self._conducted.on(cells[0].engine.name).write(self.folder.path)
-            self._introduce(cells)
-            with contextlib.suppress(_Cancelled):  # every case gets its verdict
-                self._work(cells)
+            if self._hosts:
+                self._visit(places)
+            else:
+                self._make_cells(places)
+            self._introduce(places)
+            with contextlib.suppress(Cancelled):  # every case gets its verdict
+                self._work(places)
         finally:
-            with ThreadPoolExecutor(len(cells) or 1) as pool:
-                list(pool.map(self._end, cells))
+            with ThreadPoolExecutor(len(places) or 1) as pool:
+                list(pool.map(self._end, places))
 
-    def _introduce(self, cells: Sequence[Cell]) -> None:
-        engine = cells[0].engine
+    def _make_cells(self, places: list[Place]) -> None:
+        root = self.folder.path / "cells"
+        for name in self._conducted.cells:
+            cell = Cell(name, self.plan.folder, self.options.engine, root, self.options.profile)
+            places.append(cell)
+            self._redactor.learn(cell.secrets())
+        self._conducted.on(cell.engine.name).write(self.folder.path)
+
+    def _visit(self, places: list[Place]) -> None:
+        """Asks all hosts before anything is done on one of them.
+
+        Raises:
+            EnvironmentProblem: some cannot run the cases; has all that is wrong with all of them.
+        """
+        assert self.options.inventory
+        path = self.options.inventory.resolve()
+        known = zip(self._hosts, self._conducted.cells, strict=True)
+        hosts = [Host(found, path, mark, self.plan) for found, mark in known]
+        places += hosts
+        expect_able(hosts)
+        visit = Visit(str(path), self.options.limit, [host.guest() for host in hosts])
+        replace(self._conducted, visit=visit).write(self.folder.path)
+        for host in hosts:
+            self.chain.append(CONDUCTOR, "host_asked", host.name, host.facts())
+
+    def _introduce(self, places: Sequence[Place]) -> None:
         self.progress.planned(self.plan.cases, self.options.time_scale)
-        self.progress.note(f"engine {engine.name}: {engine.why}")
-        if lacking := [name for name in CAPABILITIES if name not in engine.capabilities]:
-            self.progress.note(f"it cannot do here: {', '.join(lacking)}")
-        if len(cells) > 1:
-            self.progress.note(f"{len(cells)} cells side by side")
+        for place in places if self._hosts else places[:1]:  # cells are all alike
+            for line in place.about():
+                self.progress.note(line)
+        if len(places) > 1:
+            self.progress.note(f"{len(places)} {places[0].kind}s side by side")
         if self.options.time_scale != 1:
             self.progress.note(
                 f"waits and times to live are {self.options.time_scale:g} times as long as they should be"
             )
 
-    def _work(self, cells: Sequence[Cell]) -> None:
-        """All cells at once, then what needs the machine for itself in the first of them."""
-        able = [case for case in self.plan.cases if not self._skips(cells[0], case)]
+    def _work(self, places: Sequence[Place]) -> None:
+        """All places at once, then what needs the machine for itself in one of them."""
+        able = [case for case in self.plan.cases if not self._skips(places, case)]
         if not able:
             return
         together = _Queue([case for case in able if not case.exclusive])
         alone = _Queue([case for case in able if case.exclusive])
         prepared = threading.Event()
-        with ThreadPoolExecutor(len(cells), thread_name_prefix="cell") as pool:
-            working = [pool.submit(self._use, cell, together, prepared) for cell in cells]
+        with ThreadPoolExecutor(len(places), thread_name_prefix="place") as pool:
+            working = [pool.submit(self._use, place, together, prepared) for place in places]
             try:
-                self._prepare(cells[0])
+                places[0].prepare(self._services(), self.progress.note, self.around.cancelled)
                 prepared.set()
                 _raise_first(working)
             except BaseException:
@@ -326,98 +366,72 @@ class _Run:
                 raise
             finally:
                 prepared.set()
-        self._cases(cells[0], alone)
+        for place in places:
+            self._cases(place, alone)
+        self._expect_all_done(places, able)
 
-    def _use(self, cell: Cell, queue: _Queue, prepared: threading.Event) -> None:
-        cell.start()
-        self._prove_start(cell)
+    def _services(self) -> list[Service]:
+        """Those that cases need and may open."""
+        needed = {name for case in self.plan.cases for name in case.services} & set(self.plan.allowlist.digests)
+        return [self.plan.catalogue.services[name] for name in sorted(needed)]
+
+    def _use(self, place: Place, queue: _Queue, prepared: threading.Event) -> None:
+        place.begin()
         prepared.wait()
-        self._cases(cell, queue)
+        self._cases(place, queue)
 
-    def _cases(self, cell: Cell, queue: _Queue) -> None:
-        while not (self.around.cancelled.is_set() or self._giving_up.is_set()):
-            case = queue.next()
+    def _is_ending(self) -> bool:
+        return self.around.cancelled.is_set() or self._giving_up.is_set()
+
+    def _cases(self, place: Place, queue: _Queue) -> None:
+        while not self._is_ending() and self._is_usable(place):
+            case = queue.next(place)
             if case is None:
                 break
-            self._case(cell, case)
+            self._case(place, case)
 
-    def _prepare(self, cell: Cell) -> None:
-        """Images are built before the cases, so that no case waits for a build."""
-        needed = {name for case in self.plan.cases for name in case.services}
-        built: set[str] = set()
-        for name in sorted(needed):
-            service = self.plan.catalogue.services[name]
-            if name not in self.plan.allowlist.digests or self.around.cancelled.is_set():
-                continue
-            if isinstance(cell.engine, DockerEngine) and service.entry.build:
-                image = cell.engine.image_of(service)
-                if image not in built:
-                    self.progress.note(f"building {image}")
-                    self._unless_cancelled(partial(cell.engine.build, service, self._built))
-                    built.add(image)
-            else:
-                self._unless_cancelled(partial(cell.engine.prepare, service))
+    def _is_usable(self, place: Place) -> bool:
+        why = place.unusable()
+        if why and place.name not in self._lost:
+            self._lost[place.name] = why
+            self.progress.note(f"no further case runs there: {why}")
+            self._record(f"{place.kind}_lost", place.name, {"why": why})
+        return not why
 
-    def _unless_cancelled(self, work: Callable[[], None]) -> None:
-        """Does it, and does not wait for it any more when somebody stops the run.
+    def _expect_all_done(self, places: Sequence[Place], able: Sequence[Case]) -> None:
+        """A run in which cases are left because there is no place for them any more has a problem."""
+        if not self._is_ending() and any(case.id not in self.results for case in able):
+            self._give_up(f"no {places[0].kind} is left that can run the rest: {'; '.join(self._lost.values())}")
 
-        A step of a build may say nothing for minutes. The daemon ends a build when nobody listens to it any more, which
-        is at its next line, or when this process ends.
-        """
-        done: Future[None] = Future()
+    def _skips(self, places: Sequence[Place], case: Case) -> bool:
+        """Whether no place can do what a case needs; then it has its verdict."""
+        whys = {place.name: place.lacks(case) for place in places}
+        if not all(whys.values()):
+            return False
+        alike = set(whys.values())
+        why = alike.pop() if len(alike) == 1 else "; ".join(f"{name}: {why}" for name, why in whys.items())
+        self._verdict(CaseResult(case.id, Verdict.SKIPPED, why))
+        return True
 
-        def do() -> None:
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits
-                done.set_exception(error)
-            else:
-                done.set_result(None)
-
-        threading.Thread(target=do, name="prepare", daemon=True).start()
-        while not wait([done], LOOK).done:
-            if self.around.cancelled.is_set():
-                raise _Cancelled("interrupted while an image was made ready")
-        done.result()
-
-    def _built(self, line: str) -> None:
-        if self.around.cancelled.is_set():
-            raise _Cancelled("interrupted while an image was built")
-        if line.startswith("Step "):
-            self.progress.note(f"  {line}")
-
-    def _prove_start(self, cell: Cell) -> None:
-        with cell.madre() as madre:
-            proof = madre.solo_madre(dry_run=True)
-        self.chain.append(CONDUCTOR, "solo_madre_before", cell.name, {"proof": _plain(proof)})
-        if not proof["solo_madre"]:
-            runs = [item["what"] for item in (*proof["running"], *proof["foreign"])]
-            raise EnvironmentProblem(
-                f"the cell is not in SOLO_MADRE, so nothing was started; there runs: {', '.join(runs)}"
-            )
-
-    def _skips(self, cell: Cell, case: Case) -> bool:
-        """Whether the engine cannot do what a case needs; then it has its verdict."""
-        missing = [name for name in case.requires if name not in cell.engine.capabilities]
-        if missing:
-            why = f"the engine {cell.engine.name} cannot do {', '.join(missing)} here"
-            self._verdict(CaseResult(case.id, Verdict.SKIPPED, why))
-        return bool(missing)
-
-    def _case(self, cell: Cell, case: Case) -> None:
+    def _case(self, place: Place, case: Case) -> None:
         """One case, which has a verdict whatever happens."""
         self.progress.started(case)
         try:
-            result = self._tries(cell, case)
+            result = self._tries(place, case)
         except (Vx11Error, OSError) as error:
-            why = _sentence(error)
-            self._give_up(why)
-            result = CaseResult(case.id, Verdict.ABORTED, why)
+            result = self._ended_by(place, case, _sentence(error))
         except Exception as error:  # noqa: BLE001 - a mistake in the conductor takes one case, not the run
             result = self._broken_off(case, error)
             with self._giving_up_on_problems():
-                cell.end_all()
+                place.end_all()
         self._verdict(result)
+
+    def _ended_by(self, place: Place, case: Case, why: str) -> CaseResult:
+        """What becomes of a case that could not go on: a host that is gone takes it alone, all else ends the run."""
+        if lost := place.unusable():
+            return CaseResult(case.id, Verdict.FAILED, lost, host=_host(place))
+        self._give_up(why)
+        return CaseResult(case.id, Verdict.ABORTED, why, host=_host(place))
 
     def _broken_off(self, case: Case, error: Exception) -> CaseResult:
         kept = self.folder.path / "cases" / case.id / "traceback.txt"
@@ -426,13 +440,13 @@ class _Run:
             kept.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         return CaseResult(case.id, Verdict.ABORTED, f"the conductor failed: {error!r}; see {kept}")
 
-    def _tries(self, cell: Cell, case: Case) -> CaseResult:
+    def _tries(self, place: Place, case: Case) -> CaseResult:
         """Tries a case until it passes or its retries are used up; one that passed later is flaky."""
         earlier: list[CaseResult] = []
         while True:
-            result = self._attempt(cell, case, len(earlier) + 1)
+            result = self._attempt(place, case, len(earlier) + 1)
             passed = result.verdict is Verdict.PASSED
-            if passed or result.verdict is Verdict.ABORTED or len(earlier) == case.retries:
+            if passed or result.verdict is Verdict.ABORTED or len(earlier) == case.retries or place.unusable():
                 break
             earlier.append(result)
             self.progress.note(f"{case.id} {result.verdict}, and is tried again: {result.message}")
@@ -441,14 +455,14 @@ class _Run:
             result = replace(result, verdict=Verdict.FLAKY, message=message)
         return replace(result, earlier=tuple(earlier))
 
-    def _attempt(self, cell: Cell, case: Case, number: int) -> CaseResult:
-        if not cell.is_alive():
-            cell.stop()
-            cell.start()
-        cell.needs(case.dependencies)
-        self.chain.append(CONDUCTOR, "case_started", case.id, {"attempt": number, "cell": cell.name})
+    def _attempt(self, place: Place, case: Case, number: int) -> CaseResult:
+        place.ready_for(case)
+        self.chain.append(CONDUCTOR, "case_started", case.id, {"attempt": number, place.kind: place.name})
         folder = self.folder.attempt(case.id, number)
-        result = Attempt(self.around, cell, case, folder, number, at=lambda step: self.progress.at(case, step)).result()
+        at = partial(self.progress.at, case)
+        result = replace(Attempt(self.around, place, case, folder, number, at).result(), host=_host(place))
+        if result.message and (lost := place.unusable()):
+            result = replace(result, message=f"{lost}; {result.message}")
         write_json(folder / "verdict.json", {"schema": 1, **report.as_json(result)})
         return result
 
@@ -469,15 +483,14 @@ class _Run:
             if case.id not in self.results:
                 self._verdict(CaseResult(case.id, Verdict.ABORTED, why))
 
-    def _end(self, cell: Cell) -> None:
-        """The cell goes, with everything that carries its mark."""
+    def _end(self, place: Place) -> None:
+        """Nothing of the run stays there."""
         try:
-            cell.stop()
-            left = cell.purge()
+            left = place.end()
         except (Vx11Error, OSError) as error:
             left = [_sentence(error)]
         self.left += left
-        self._record("cell_ended", cell.name, {"left": list(left)})
+        self._record(f"{place.kind}_ended", place.name, {"left": list(left)})
 
     def _close_books(self) -> None:
         results = self._in_order()
@@ -521,9 +534,8 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
-def _plain(proof: dict[str, object]) -> dict[str, object]:
-    """The proof without what is no business of evidence: usage figures are floats of varying length."""
-    return {name: proof[name] for name in ("solo_madre", "checked_at", "core", "running", "foreign")}
+def _host(place: Place) -> str | None:
+    return place.name if place.kind == "host" else None
 
 
 @contextlib.contextmanager

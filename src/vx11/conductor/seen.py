@@ -42,22 +42,23 @@ class Cleaned:
     Attributes:
         solo_madre: whether only the core ran at its end, by madre's word and by the conductor's own look.
         entry_answers: whether the entry answered before it.
-        leaked: what carried the cell's mark after it and not before the case.
+        leaked: what carried the cell's mark, or ran on the host, after it and not before the case; None when nobody
+            could tell.
         recovery_ms: from the end of the playbook to the proof of SOLO_MADRE.
         intent: the folder of the patch intent, None when there is none.
         intent_complete: whether it has every section.
         bundle_unchanged: whether the files of the bundle are as they were before the case.
-        evidence_bytes: what the case left in evidence.
+        evidence_bytes: what the case left in evidence; None where a part of that is out of reach.
     """
 
     solo_madre: bool
     entry_answers: bool
-    leaked: Sequence[str] = ()
+    leaked: Sequence[str] | None = ()
     recovery_ms: float = 0.0
     intent: Path | None = None
     intent_complete: bool = False
     bundle_unchanged: bool = True
-    evidence_bytes: int = 0
+    evidence_bytes: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Seen:
         windows: the case's windows, open and closed, as madre's API describes them, in the order of their opening.
         samples: looks at the windows while the playbook ran, each `{"ns", "windows"}`; a window has in addition
             `answers`, whether its service answered at its address, where that was tried.
-        evidence: madre's records since the case began.
-        residue: what carries the cell's mark, before the clean-up.
+        evidence: madre's records since the case began; none on a host, where they stay.
+        residue: what carries the cell's mark, or runs on the host, before the clean-up.
         cycle: services that need one another in a circle, by the catalogue and the case together; empty without.
         ready_checked: services that have a readiness check.
         cleaned: None before the clean-up.
@@ -93,9 +94,16 @@ class Seen:
         return [record for record in self.evidence if record["action"] == action]
 
     def ttl(self, window: Json) -> float | None:
-        """Seconds that a window was opened for, as evidence says; None when it does not."""
+        """Seconds that a window was opened for, as evidence says, else the first look at it; None when neither does."""
         found = [r for r in self.records("opening") if r["subject"] == window["window_id"]]
-        return float(found[0]["data"]["ttl_s"]) if found else None
+        if found:
+            return float(found[0]["data"]["ttl_s"])
+        looks = self.looks(window)
+        return seconds_between(looks[0]["opened_at"], looks[0]["expires_at"]) if looks else None
+
+    def looks(self, window: Json) -> list[Json]:
+        """What a window was at each look at it."""
+        return [w for look in self.samples for w in look["windows"] if w["window_id"] == window["window_id"]]
 
 
 def calls(folder: Path) -> list[Call]:

@@ -1,5 +1,6 @@
 """Looks at the windows of a case while its playbook runs, and writes down what they use: `usage.jsonl` of the case."""
 
+import ipaddress
 import json
 import socket
 import threading
@@ -14,7 +15,6 @@ from vx11.conductor.seen import USAGE
 from vx11.errors import Vx11Error
 from vx11.evidence.appending import EvidenceError
 
-INTERVAL = 0.5
 ANSWER_TIMEOUT = 0.5
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
 KEPT = (
@@ -23,10 +23,10 @@ KEPT = (
 
 
 class Watcher:
-    """A thread that looks each `INTERVAL` seconds, for as long as the block runs.
+    """A thread that looks each `interval` seconds, for as long as the block runs.
 
     A held window is also asked something at its address: whether a service lives on beyond its time is seen from
-    outside alone.
+    outside alone. An address that another machine has for itself alone cannot be asked from here.
 
     Args:
         folder: of the case.
@@ -35,10 +35,11 @@ class Watcher:
         EvidenceError: at the end of the block, that what was seen could not be written.
     """
 
-    def __init__(self, madre: Madre, folder: Path, interval: float = INTERVAL) -> None:
+    def __init__(self, madre: Madre, folder: Path, interval: float) -> None:
         self._madre = madre
         self._path = folder / USAGE
         self._interval = interval
+        self._is_here = _is_loopback(str(madre.http.base_url))
         self._stopping = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -71,15 +72,24 @@ class Watcher:
                 except Vx11Error:
                     continue  # a case may kill madre; the next look tells
                 if windows:
-                    line = {"ns": str(_boottime_ns()), "windows": [_seen(window) for window in windows]}
+                    line = {"ns": str(_boottime_ns()), "windows": [self._seen(window) for window in windows]}
                     file.write(json.dumps(line).encode() + b"\n")
 
+    def _seen(self, window: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: window[name] for name in KEPT}
+        if window["state"] == "open" and window["hold"] and window["endpoints"]:
+            url = window["endpoints"][0]
+            if self._is_here or not _is_loopback(url):
+                kept["answers"] = answers(url)
+        return kept
 
-def _seen(window: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: window[name] for name in KEPT}
-    if window["state"] == "open" and window["hold"] and window["endpoints"]:
-        kept["answers"] = answers(window["endpoints"][0])
-    return kept
+
+def _is_loopback(url: str) -> bool:
+    name = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
 
 
 def answers(url: str) -> bool:

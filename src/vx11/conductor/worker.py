@@ -16,12 +16,13 @@ SETTINGS = {"pexpect_timeout": 0.1, "idle_timeout": 0, "job_timeout": 0}
 
 
 def run(orders: dict[str, Any]) -> None:
-    """Runs `playbook` on `inventory` with `environment` in `private_data_dir`; ends by saying its return code."""
+    """Runs `playbook` on `limit` of `inventory` with `environment` in `private_data_dir`; says its return code."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
     result = ansible_runner.run(
         private_data_dir=orders["private_data_dir"],
         playbook=orders["playbook"],
         inventory=orders["inventory"],
+        limit=orders["limit"],
         envvars=orders["environment"],
         settings=SETTINGS,
         ident="run",

@@ -10,6 +10,9 @@ from vx11.evidence.layout import CHAIN, INDEX, tombstone_of
 from vx11.evidence.reading import records
 from vx11.statefiles import read_json
 
+# What says what a run has left in a cell, or on a host.
+_ENDED = ("cell_ended", "host_ended")
+
 
 @dataclass(frozen=True)
 class CaseVerdict:
@@ -135,7 +138,7 @@ def _read(folder: Path, entry: dict[str, Any]) -> Run:
         started_ns=_when(by_action.get("run_started")),
         ended_ns=_when(by_action.get("run_finished")),
         verdicts=tuple(_verdict(folder, record) for record in by_action.get("verdict", ())),
-        left=tuple(what for record in by_action.get("cell_ended", ()) for what in record["data"]["left"]),
+        left=tuple(what for name in _ENDED for record in by_action.get(name, ()) for what in record["data"]["left"]),
     )
 
 

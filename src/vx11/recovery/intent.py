@@ -237,8 +237,8 @@ def _details(failure: Failure) -> TechnicalDetails:
 
 def _state_before(failure: Failure) -> list[str]:
     first = (
-        "SOLO_MADRE, as it was proved when the cell began (solo_madre_before in the run's evidence.jsonl) "
-        "and after each case in it (cleaned_up)"
+        "SOLO_MADRE, as madre was asked for it before the try (solo_madre_before in the run's evidence.jsonl), "
+        "and after each case (cleaned_up)"
     )
     windows = [
         f"{w['service']}: opened at {w.get('opened_at')}, ready at {w.get('ready_at') or 'no time: it never was'}, "

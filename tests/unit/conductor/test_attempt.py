@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from vx11.conductor.attempt import Attempt
+from vx11.conductor.cell import Cell
 
 Make = Callable[..., Attempt]
 # How many files of a restless editor are there at any moment.
@@ -26,8 +27,9 @@ def make(tmp_path: Path) -> Make:
     def of(*written: Path) -> Attempt:
         around: Any = SimpleNamespace(plan=SimpleNamespace(folder=tmp_path / "bundle"), written=written)
         cell: Any = SimpleNamespace(evidence=tmp_path / "madre")
+        place: Any = SimpleNamespace(evidence_size=lambda: Cell.evidence_size(cell))
         case: Any = SimpleNamespace(playbook=None)
-        return Attempt(around, cell, case, tmp_path / "case", 1, at=lambda _: None)
+        return Attempt(around, place, case, tmp_path / "case", 1, at=lambda _: None)
 
     return of
 
@@ -35,7 +37,7 @@ def make(tmp_path: Path) -> Make:
 def test_evidence_is_as_large_as_it_is_on_the_disk(make: Make, tmp_path: Path) -> None:
     attempt = make()
     (tmp_path / "madre" / "evidence.jsonl").write_bytes(b"before")
-    before = attempt._evidence_size()
+    before = attempt._place.evidence_size()
     (tmp_path / "madre" / "evidence-2.jsonl").write_bytes(b"123")
     (tmp_path / "case" / "steps.jsonl").write_bytes(b"12345")
     assert attempt._evidence_bytes(before) == 3 + 5

@@ -13,7 +13,7 @@ import pytest
 from tests.chains import whole
 from vx11.conductor import crashed
 from vx11.conductor.cell import PART_OF
-from vx11.conductor.conducted import Conducted
+from vx11.conductor.conducted import Conducted, Guest, Visit
 from vx11.conductor.crashed import Recovered
 from vx11.engines import procfs
 from vx11.evidence.chain import Chain
@@ -77,6 +77,31 @@ def test_a_run_of_another_boot_ends_nothing(folder: Path, note: Conducted, part:
     assert crashed.recover(folder.parent) == [Recovered(ID, ["two"])]
     assert part.poll() is None
     assert entry(folder)["state"] == "aborted"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "message"),
+    [
+        (None, "windows on the hosts a may be open until their time is over"),
+        ("b vx11_url=http://127.0.0.1:9", "does not have it any more"),
+        ("a vx11_url=http://127.0.0.1:9", "no madre answers at http://127.0.0.1:9"),
+    ],
+    ids=["no-inventory", "no-host", "no-answer"],
+)
+def test_what_may_be_open_on_hosts_keeps_the_books_open(
+    folder: Path, note: Conducted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts: str | None, message: str
+) -> None:
+    """Also after this machine was started anew: the hosts were not."""
+    monkeypatch.setenv("VX11_TOKEN", "t")
+    inventory = tmp_path / "hosts"
+    if hosts:
+        inventory.write_text(hosts)
+    visit = Visit(str(inventory), None, [Guest("a", "conductor", "2026-11-21T10:00:00.000000000Z")])
+    replace(note, visit=visit, boot_id="of another boot").write(folder)
+    assert Conducted.read(folder / CONDUCTOR).visit == visit
+    (found,) = crashed.recover(folder.parent)
+    assert [message in left for left in found.left] == [True], found
+    assert (folder / CONDUCTOR).exists()
 
 
 @pytest.mark.parametrize("how", ["by its process", "by its chain", "somebody else recovers"])

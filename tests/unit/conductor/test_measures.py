@@ -310,3 +310,22 @@ def test_each_name_of_the_shipped_matrix_has_one_definition() -> None:
     text = (ROOT / "docs" / "matrix.md").read_text(encoding="utf-8")
     defined = [name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
     assert {name: defined.count(name) for name in wanted} == dict.fromkeys(wanted, 1)
+
+
+def test_without_evidence_the_first_look_says_for_how_long_a_window_was_opened() -> None:
+    held = window(opened=0.0, closed=5.0)
+    look = {"opened_at": at(0.0), "expires_at": at(2.0), "window_id": held["window_id"], "hold": True, "state": "open"}
+    later = look | {"expires_at": at(60.0), "open_s": 4.0, "answers": True}
+    seen = Seen(windows=[held], samples=[{"ns": "1", "windows": [look]}, {"ns": "2", "windows": [later]}])
+    names = ["hold_duration_s", "service_running_after_ttl", *measures.OF_EVIDENCE]
+    found = measures.measure(seen, names, {**measures.RECORDED, **measures.AFTER})
+    assert {name: item.value for name, item in found.items()} == {
+        "hold_duration_s": 3.0,
+        "service_running_after_ttl": True,
+    }
+
+
+@pytest.mark.parametrize(("leaked", "value"), [((), True), (("window 1 web",), False), (None, None)])
+def test_what_nobody_could_tell_is_no_leak_and_no_proof_of_none(leaked: Any, value: bool | None) -> None:
+    found = measures.measure(Seen(cleaned=Cleaned(True, True, leaked)), ["no_resource_leaks"], measures.AFTER)
+    assert (found["no_resource_leaks"].value if found else None) is value

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from vx11.conductor import play, worker
+from vx11.conductor.place import Inventory
 from vx11.conductor.play import MARK, Play, Played
 from vx11.engines import procfs
 
@@ -66,7 +67,14 @@ def follow(tmp_path: Path, mark: str) -> Follow:
         if cancelled:
             stop.set()
         what = Play(
-            tmp_path / "p.yml", "http://x", tmp_path, tmp_path, {}, tmp_path / "keep", timeout, lambda: "web open"
+            tmp_path / "p.yml",
+            Inventory(tmp_path),
+            tmp_path,
+            tmp_path,
+            {},
+            tmp_path / "keep",
+            timeout,
+            lambda: "web open",
         )
         on_task = tasks.append if tasks is not None else lambda name: None
         with subprocess.Popen([sys.executable, "-c", ""]) as ended:

@@ -1,4 +1,4 @@
-"""What a run decides by itself: what it skips, how many cells it uses, in which order cases begin."""
+"""What a run decides by itself: what it skips, how many cells it uses, in which order cases begin, and where."""
 
 import io
 from collections.abc import Callable
@@ -97,10 +97,27 @@ def test_a_shorter_time_scale_needs_no_more_cells(make_case: Callable[..., Case]
     assert run.cells_for(cases, 0.01, memory=2**34) <= run.cells_for(cases, memory=2**34)
 
 
-def test_the_longest_begin_first_and_priority_comes_before_that(make_case: Callable[..., Case]) -> None:
-    queue = run._Queue([make_case("short"), make_case("long", 30), make_case("now", 5, priority=1)])
-    taken = [queue.next() for _ in range(4)]
-    assert [case.id if case else None for case in taken] == ["now", "long", "short", None]
+class Able:
+    """A place, of which only it matters what it can do."""
+
+    def __init__(self, *capabilities: str) -> None:
+        self.capabilities = set(capabilities)
+
+    def lacks(self, case: Case) -> str:
+        return ", ".join(set(case.requires) - self.capabilities)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "taken"),
+    [((), ["now", "short", None, None]), (("partition",), ["now", "long", "short", None])],
+)
+def test_the_longest_begin_first_and_priority_comes_before_that_of_what_the_place_can_do(
+    make_case: Callable[..., Case], capabilities: tuple[str, ...], taken: list[str | None]
+) -> None:
+    long = make_case("long", 30, requires=("partition",))
+    queue = run._Queue([make_case("short"), long, make_case("now", 5, priority=1)])
+    place: Any = Able(*capabilities)
+    assert [case and case.id for case in (queue.next(place) for _ in range(4))] == taken
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ def _times(result: CaseResult, item: Try | None) -> dict[str, int]:
 
 def _judged(result: CaseResult) -> Mapping[str, Any]:
     return {
+        **({"host": result.host} if result.host else {}),
         "asserts": [
             {"name": a.name, "expected": a.expected, "observed": a.observed, "holds": a.holds, "why": a.why}
             for a in result.asserts

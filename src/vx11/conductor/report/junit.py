@@ -92,7 +92,8 @@ def _wrong(result: CaseResult) -> list[str]:
 
 
 def _where(item: Try, out: Path) -> Iterator[str]:
-    yield f"try {item.number} {item.result.verdict.value} after {item.result.duration:.3f} s"
+    where = f" on the host {item.result.host}" if item.result.host else ""
+    yield f"try {item.number} {item.result.verdict.value} after {item.result.duration:.3f} s{where}"
     for link in links.of(item, out):
         yield f"[[ATTACHMENT|{link.href}]]"
 

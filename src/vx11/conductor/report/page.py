@@ -60,7 +60,7 @@ def write(file: TextIO, run: Record, out: Path) -> None:
         good=not run.left and all(verdict in (Verdict.PASSED, Verdict.SKIPPED) for verdict in verdicts),
         counted=[(verdict, number) for verdict in Verdict if (number := Counter(verdicts)[verdict])],
         seconds=(run.ended_ns - run.begun_ns) / 1e9,
-        cells=timeline.of_run(run),
+        places=timeline.of_run(run),
         cases=run.cases,
         tries=lambda case: _tries(run, case, out),
         evidence=links.href(run.folder, out),

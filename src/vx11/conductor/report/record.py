@@ -1,5 +1,7 @@
 """What the folder of a run says: its evidence, the verdicts of its tries, madre's records of their cells.
 
+Of tries on hosts there are no such records: they stay there.
+
 Reads leniently: a run may have been killed, and what suites left may be anything. What cannot be read is left out.
 """
 
@@ -25,11 +27,11 @@ _UNREADABLE = (AttributeError, KeyError, OverflowError, RecursionError, TypeErro
 
 @dataclass(frozen=True)
 class Started:
-    """When and where a try began: CLOCK_BOOTTIME and wall time in nanoseconds, and the cell."""
+    """When and where a try began: CLOCK_BOOTTIME and wall time in nanoseconds, and the name of its cell or host."""
 
     boot_ns: int
     wall_ns: int
-    cell: str
+    place: str
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,6 @@ class Record:
     Attributes:
         folder: its evidence.
         matrix: the file that was run.
-        engine: its name and why it was chosen, empty when no cell ever started.
         begun_ns, ended_ns: wall time in nanoseconds; both the same while it is not known how long it went.
         state: `finished`, `aborted`, or `running` of a run whose books were never closed.
         problem: why it could not go on, empty when it could.
@@ -105,6 +106,7 @@ class Record:
     _descriptions: Mapping[str, str] = field(default_factory=dict)
     _started: dict[tuple[str, int], Started] = field(default_factory=dict)
     _verdicts: dict[str, tuple[Verdict, str]] = field(default_factory=dict)
+    _engines: dict[str, str] = field(default_factory=dict)
     _cells: dict[str, "_CellRecords"] = field(default_factory=dict)
 
     @property
@@ -114,7 +116,9 @@ class Record:
 
     @property
     def engine(self) -> str:
-        """What ran the services, and why; empty when no cell ever started."""
+        """What ran the services, and why; empty when no cell ever started, and no host was asked."""
+        if self._engines:
+            return "; ".join(f"{name}: {engine}" for name, engine in self._engines.items())
         for path in sorted(self.folder.glob("cells/*/evidence.jsonl")):
             with path.open("rb") as file:
                 data = (_record(file.readline()) or {}).get("data", {})
@@ -123,9 +127,9 @@ class Record:
         return ""
 
     @property
-    def cells(self) -> list[str]:
-        """The names of those that had a case."""
-        return sorted({started.cell for started in self._started.values()})
+    def places(self) -> list[str]:
+        """The names of the cells or hosts that had a case."""
+        return sorted({started.place for started in self._started.values()})
 
     def verdicts(self) -> list[Verdict]:
         """One a planned case."""
@@ -140,9 +144,9 @@ class Record:
 
     def records(self, item: Try) -> list[Json]:
         """Madre's records of the time of a try; its cell had no other case then."""
-        if item.started is None:
+        if item.started is None or item.result.host:
             return []
-        cell = item.started.cell
+        cell = item.started.place
         if cell not in self._cells:
             self._cells[cell] = _CellRecords(self.folder / "cells" / cell / "evidence.jsonl")
         return self._cells[cell].between(item.started.boot_ns, item.end_ns)
@@ -172,11 +176,14 @@ class Record:
                 self.time_scale = float(data["time_scale"])
                 self._descriptions = dict(data.get("descriptions", {}))
             case "case_started":
-                started = Started(int(record["mono_ns"]), wall, str(data["cell"]))
+                place = data["host"] if "host" in data else data["cell"]
+                started = Started(int(record["mono_ns"]), wall, str(place))
                 self._started[subject, int(data["attempt"])] = started
             case "verdict":
                 self._verdicts[subject] = (Verdict(data["verdict"]), str(data["message"]))
-            case "cell_ended":
+            case "host_asked":
+                self._engines[subject] = f"{data['engine']['name']} ({data['engine']['why']})"
+            case "cell_ended" | "host_ended":
                 self.left += [str(what) for what in data["left"]]
             case "run_failed":
                 self.problem = str(data["why"])
@@ -230,6 +237,7 @@ def _result(path: Path) -> CaseResult | None:
             tuple(str(name) for name in found["missing_metrics"]),
             int(found["attempt"]),
             intent=None if found.get("intent") is None else str(found["intent"]),
+            host=None if found.get("host") is None else str(found["host"]),
         )
     except (OSError, *_UNREADABLE):
         return None

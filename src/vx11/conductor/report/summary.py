@@ -29,12 +29,14 @@ def summary(results: Sequence[CaseResult]) -> str:
 
 def print_table(console: Console, results: Sequence[CaseResult]) -> None:
     """One row a try; below them why those did not pass that did not, and what was not measured."""
-    table = Table("CASE", "TRY", "VERDICT", "TIME", "ASSERTS", "MEASURED", box=None, pad_edge=False)
+    hosts = ["HOST"] if any(item.host for item in _tries(results)) else []
+    table = Table("CASE", "TRY", *hosts, "VERDICT", "TIME", "ASSERTS", "MEASURED", box=None, pad_edge=False)
     for item in _tries(results):
         held = sum(judged.holds for judged in item.asserts)
         table.add_row(
             item.case,
             str(item.attempt),
+            *(Text(item.host or "") for _ in hosts),
             Text(item.verdict, STYLES[item.verdict]),
             show_duration(item.duration),
             f"{held}/{len(item.asserts)}",

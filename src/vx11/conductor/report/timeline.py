@@ -94,19 +94,20 @@ def of_try(item: Try, calls: Sequence[Call], records: Sequence[Json]) -> Timelin
 
 
 def of_run(run: Record) -> Timeline | None:
-    """A lane a cell, with a bar for each try; None when no case ever began."""
+    """A lane a cell or host, with a bar for each try; None when no case ever began."""
     known = [(case, item, item.started) for case in run.cases() for item in case.tries if item.started]
     if not known:
         return None
     began = min(started.boot_ns for _, _, started in known)
-    lanes = {name: Lane(f"cell {number}") for number, name in enumerate(run.cells, 1)}
+    hosts = {item.result.host for _, item, _ in known}
+    lanes = {name: Lane(name if name in hosts else f"cell {number}") for number, name in enumerate(run.places, 1)}
     for case, item, started in known:
         begin = (started.boot_ns - began) / 1e9
         last = item is case.tries[-1]
         verdict = case.verdict if last else item.result.verdict
         text = f"{case.id}{f' (try {item.number})' if len(case.tries) > 1 else ''} {verdict.value}"
         text += f" after {show_duration(item.result.duration)}"
-        lanes[started.cell].bars.append(Bar(begin, begin + item.result.duration, verdict.value, text))
+        lanes[started.place].bars.append(Bar(begin, begin + item.result.duration, verdict.value, text))
     end = max(bar.end for lane in lanes.values() for bar in lane.bars)
     return Timeline(max(end, 0.001), list(lanes.values()))
 

@@ -79,12 +79,16 @@ class RunMaker:
         calls: Sequence[Mapping[str, Any]] = (),
         every: float = 0.5,
     ) -> Path:
-        """A try that ends after its duration, and what happened in it; answers its folder."""
+        """A try that ends after its duration, and what happened in it; answers its folder.
+
+        Of one on a host nothing that happened there is in the evidence of the run.
+        """
+        where = {"host": result.host} if result.host else {"cell": cell}
         if cell not in self.cells:
             self.cells[cell] = Chain(self.folder.path / "cells" / cell / "evidence.jsonl")
             self.cells[cell].append("madre", "started", cell, {"engine": "process", "why": "asked for"})
         began = self.clock.boot_ns
-        self.folder.chain.append("conductor", "case_started", result.case, {"attempt": result.attempt, "cell": cell})
+        self.folder.chain.append("conductor", "case_started", result.case, {"attempt": result.attempt, **where})
         folder = self.folder.attempt(result.case, result.attempt)
         happened = [(at, window, action, data) for window in windows for at, action, data in window.happened]
         for at, window, action, data in sorted(happened, key=lambda item: item[0]):

@@ -48,9 +48,26 @@ def test_a_try_that_was_never_judged_has_the_verdict_of_its_case(make_run: Calla
 def test_it_knows_what_the_run_was(make_run: Callable[..., Any]) -> None:
     run = report.read(runs.of_every_verdict(make_run))
     assert (run.name, run.test_id, run.profile, run.version) == ("e2e", "e2e-0", "low_power", "0.1.0")
-    assert (run.engine, run.cells, run.left) == ("process (asked for)", ["c-1", "c-2"], ["container abc"])
+    assert (run.engine, run.places, run.left) == ("process (asked for)", ["c-1", "c-2"], ["container abc"])
     assert (run.state, run.time_scale) == ("aborted", 1.0)
     assert START < run.begun_ns < run.ended_ns
+
+
+def test_a_try_on_a_host_says_so_in_every_report(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    maker = make_run({"TC-001": ""})
+    about = {"url": "http://h", "version": "0.1.0", "engine": {"name": "docker", "why": "a daemon answers"}}
+    maker.folder.chain.append("conductor", "host_asked", "berlin", about)
+    opened = Window("web", [(0.1, "opening", {"ttl_s": 60})])
+    maker.attempt(CaseResult("TC-001", Verdict.PASSED, duration=1.0, host="berlin"), windows=[opened])
+    maker.verdict("TC-001", Verdict.PASSED)
+    maker.folder.chain.append("conductor", "host_ended", "berlin", {"left": ["windows on the host berlin"]})
+    run = report.read(maker.finish())
+    ((only,),) = [case.tries for case in run.cases()]
+    assert (run.engine, run.places) == ("berlin: docker (a daemon answers)", ["berlin"])
+    assert (only.result.host, run.left, run.records(only)) == ("berlin", ["windows on the host berlin"], [])
+    report.write(run, tmp_path)
+    for name in report.FILES:
+        assert "berlin" in (tmp_path / name).read_text(encoding="utf-8").partition("TC-001")[2], name
 
 
 def test_a_run_that_was_killed_is_read_up_to_there(make_run: Callable[..., Any]) -> None:

@@ -134,6 +134,15 @@ def test_the_environment_of_a_task_reaches_the_module_and_ends_with_it(madre: An
     assert tokens == ["Bearer of-the-task", "Bearer hushhush"]
 
 
+def test_in_a_case_madre_is_called_from_here_whatever_the_connection(madre: Any, play: Play, status: Any) -> None:
+    madre.answer(STATUS, status())
+    info: dict[str, Any] = {"vx11.power.vx11_window_info": {}}
+    away = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1"}
+    played = play([{**info, "vars": away}, {**info, "become": True}])
+    assert [result["failed"] for result in played.results] == [False, False]
+    assert [request["headers"]["Authorization"] for request in madre.requests] == ["Bearer hushhush"] * 2
+
+
 def test_each_call_is_written_down(madre: Any, play: Play, window: Any) -> None:
     madre.answer(OPEN, window(changed=True))
     madre.refuse(SOLO, 403, "scope_missing", "The token lacks the scope system:write.")
