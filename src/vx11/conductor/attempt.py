@@ -185,7 +185,7 @@ class Attempt:
                 timeout=self._case.timeout,
                 last_state=self._last_state,
             )
-            return play.play(what, self._at, self._around.cancelled)
+            return play.play(what, self._place.workers.take(), self._at, self._around.cancelled)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

@@ -21,6 +21,7 @@ from vx11.client import LONG, Madre
 from vx11.conductor import images
 from vx11.conductor.matrix import ALLOWLIST, CATALOGUE, Case
 from vx11.conductor.place import Inventory
+from vx11.conductor.workers import Workers
 from vx11.engines import procfs, select
 from vx11.engines.port import CAPABILITIES, Engine, EngineError
 from vx11.engines.select import EngineName
@@ -58,6 +59,7 @@ class Cell:
     ) -> None:
         self.name = self.mark = name
         self.folder = Path(tempfile.mkdtemp(prefix=folder_prefix(name)))
+        self.workers = Workers({PART_OF: name}, self.folder)
         self.url = ""
         self._bundle = bundle
         self.evidence = evidence / name
@@ -292,6 +294,7 @@ class Cell:
             EngineError: something does not end.
         """
         self.stop()
+        self.workers.end()
         if not end_parts([self.name]):
             raise EngineError(f"processes of the cell {self.name} are still there {KILL_TIMEOUT:g} s after SIGKILL")
         self.engine.purge(self.name)
@@ -307,6 +310,7 @@ class Cell:
             EngineError: the engine did not answer.
         """
         self.stop()
+        self.workers.end()
         return self.purge()
 
     def purge(self) -> list[str]:

@@ -19,11 +19,12 @@ from vx11.catalogue.compose import Service
 from vx11.client import Madre, MadreRefused
 from vx11.conductor import measures
 from vx11.conductor.actions import Breaks
-from vx11.conductor.cell import end_parts, folder_prefix
+from vx11.conductor.cell import PART_OF, end_parts, folder_prefix
 from vx11.conductor.conducted import Guest
 from vx11.conductor.inventory import InventoryHost
 from vx11.conductor.matrix import Case, Matrix
 from vx11.conductor.place import Inventory
+from vx11.conductor.workers import Workers
 from vx11.engines.port import CAPABILITIES
 from vx11.errors import EnvironmentProblem, Vx11Error
 
@@ -68,6 +69,7 @@ class Host:
         self.token = found.token
         self.mark = mark
         self.folder = Path(tempfile.mkdtemp(prefix=folder_prefix(mark)))
+        self.workers = Workers({PART_OF: mark}, self.folder)
         self._path = path
         self._plan = plan
         self._since = ""
@@ -211,11 +213,13 @@ class Host:
 
     def end_all(self) -> None:
         """Ends the play of a case, if one still runs here; `unusable` then tells what the host is like."""
+        self.workers.end()
         end_parts([self.mark])
         self.return_to_solo_madre()
 
     def end(self) -> list[str]:
         """Closes what windows of the run are open; what was never asked has none."""
+        self.workers.end()
         shutil.rmtree(self.folder)
         return close_windows(self, self.guest()) if self._since else []
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from vx11.catalogue.compose import Service
 from vx11.client import LONG, Madre
 from vx11.conductor.matrix import Case
+from vx11.conductor.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Place(Protocol):
         mark: what its plays carry in their environment, and its temporary folders in their names.
         folder: private, temporary, and gone with it.
         url, token: of its madre.
+        workers: what plays its playbooks.
         interval: seconds between two looks at its windows.
     """
 
@@ -41,6 +43,7 @@ class Place(Protocol):
     folder: Path
     url: str
     token: str
+    workers: Workers
     interval: float
 
     def about(self) -> Sequence[str]:

@@ -2,27 +2,24 @@
 
 import contextlib
 import json
-import os
 import queue
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vx11.conductor import collection
 from vx11.conductor.place import Inventory
+from vx11.conductor.workers import MARK, Worker
 from vx11.engines import procfs
 from vx11.evidence.appending import EvidenceError
 from vx11.units import show_duration
 
-MARK = "VX11_RUN_ID"
 TERM_GRACE = 3.0
 KILL_TIMEOUT = 10.0
 LOOK = 0.2
@@ -65,31 +62,20 @@ class Played:
     leftovers: int = 0
 
 
-def play(what: Play, on_task: Callable[[str], None], cancelled: threading.Event) -> Played:
+def play(what: Play, worker: Worker, on_task: Callable[[str], None], cancelled: threading.Event) -> Played:
     """Plays a playbook; when this returns nothing of it runs any more.
 
     Args:
+        worker: has played nothing yet, and is gone afterwards.
         on_task: called with the name of each task that starts.
         cancelled: set when the play has to end now.
     """
-    mark = str(uuid.uuid4())
     private = what.scratch / "runner"
-    orders = _orders(what, private, mark)
-    errors = what.scratch / "worker.log"
-    with errors.open("wb") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "vx11.conductor.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-            env=dict(os.environ) | dict(what.environment) | {MARK: mark},
-        )
     try:
-        events = _events(worker, orders)
-        return _follow(worker, events, what, on_task, cancelled, errors, mark)
+        events = _events(worker.process, _orders(what, private, worker.mark))
+        return _follow(worker, events, what, on_task, cancelled)
     finally:
-        _end(worker, mark)
+        _end(worker.process, worker.mark)
         _keep(private, what.keep)
 
 
@@ -155,16 +141,14 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 def _follow(
-    worker: subprocess.Popen[bytes],
+    worker: Worker,
     events: "queue.Queue[dict[str, Any] | None]",
     what: Play,
     on_task: Callable[[str], None],
     cancelled: threading.Event,
-    errors: Path,
-    mark: str,
 ) -> Played:
     limit = (since := time.monotonic()) + what.timeout
-    task, failed, rc = "", "", None
+    task, story = "", _Story()
     while True:
         if cancelled.is_set():
             return Played("interrupted", aborted=True)
@@ -179,16 +163,40 @@ def _follow(
         if event["event"] == "task":
             task, since = event["name"], time.monotonic()
             on_task(task)
-        elif event["event"] == "failed":
-            failed = f"task {event['task']!r}: {event['message']}"  # what failed before was rescued
-        elif event["event"] == "end":
-            rc = event["rc"]
+        story.take(event)
     with contextlib.suppress(subprocess.TimeoutExpired):  # then it is ended like everything else
-        worker.wait(TERM_GRACE)
-    left = [pid for pid in procfs.marked(MARK, mark) if pid != worker.pid and not _is_of_ansible(pid)]
-    if rc == 0:
-        return Played("", leftovers=len(left))
-    return Played(failed or _why(errors, what.scratch, rc), leftovers=len(left))
+        worker.process.wait(TERM_GRACE)
+    left = [pid for pid in procfs.marked(MARK, worker.mark) if pid != worker.process.pid and not _is_of_ansible(pid)]
+    failure = "" if story.rc == 0 else story.failure() or _why(worker.log, what.scratch, story.rc)
+    return Played(failure, leftovers=len(left))
+
+
+@dataclass
+class _Story:
+    """What the worker has said of the end.
+
+    Attributes:
+        failures: of tasks, in their order.
+        rescued: how many of them the playbook rescued.
+        rc: what ansible-playbook ended with, None before.
+    """
+
+    failures: list[str] = field(default_factory=list)
+    rescued: int = 0
+    rc: int | None = None
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        match event["event"]:
+            case "failed":
+                self.failures.append(f"task {event['task']!r}: {event['message']}")
+            case "rescued":
+                self.rescued = int(event["count"])
+            case "end":
+                self.rc = event["rc"]
+
+    def failure(self) -> str:
+        """The first that was not rescued; what fails after it, such as a clean-up, explains less."""
+        return self.failures[min(self.rescued, len(self.failures) - 1)] if self.failures else ""
 
 
 def _is_of_ansible(pid: int) -> bool:

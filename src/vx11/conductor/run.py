@@ -211,6 +211,11 @@ class _Queue:
                 self._cases.remove(found)
             return found
 
+    def has(self, place: Place) -> bool:
+        """Whether there is one that a place can run."""
+        with self._lock:
+            return any(not place.lacks(case) for case in self._cases)
+
 
 class _Run:
     def __init__(
@@ -376,6 +381,7 @@ class _Run:
         return [self.plan.catalogue.services[name] for name in sorted(needed)]
 
     def _use(self, place: Place, queue: _Queue, prepared: threading.Event) -> None:
+        place.workers.prepare()
         place.begin()
         prepared.wait()
         self._cases(place, queue)
@@ -388,6 +394,7 @@ class _Run:
             case = queue.next(place)
             if case is None:
                 break
+            place.workers.go_on = queue.has(place)
             self._case(place, case)
 
     def _is_usable(self, place: Place) -> bool:

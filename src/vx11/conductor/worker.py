@@ -43,6 +43,8 @@ def _tell(event: dict[str, Any]) -> bool:
         # Output that was not UTF-8 comes as lone surrogates, which neither evidence nor reports can hold.
         message = str(data.get("res", {}).get("msg", "")).encode(errors="replace").decode()
         say({"event": "failed", "task": data.get("task", ""), "message": message})
+    elif kind == "playbook_on_stats":
+        say({"event": "rescued", "count": sum(data.get("rescued", {}).values())})
     return True
 
 

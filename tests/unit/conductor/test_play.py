@@ -10,13 +10,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from vx11.conductor import play, worker
 from vx11.conductor.place import Inventory
-from vx11.conductor.play import MARK, Play, Played
+from vx11.conductor.play import Play, Played
+from vx11.conductor.workers import MARK, Workers
 from vx11.engines import procfs
 
 Events = list[dict[str, Any] | None]
@@ -78,7 +80,8 @@ def follow(tmp_path: Path, mark: str) -> Follow:
         )
         on_task = tasks.append if tasks is not None else lambda name: None
         with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-            return play._follow(ended, said, what, on_task, stop, tmp_path / "worker.log", mark)
+            taken = SimpleNamespace(process=ended, mark=mark, log=tmp_path / "worker.log")
+            return play._follow(taken, said, what, on_task, stop)
 
     return run
 
@@ -100,6 +103,11 @@ def test_a_play_that_went_well_told_its_tasks(follow: Follow) -> None:
 def test_the_first_failure_is_the_reason(follow: Follow) -> None:
     events = [task("one"), failed("one", "boom"), failed("clean up", "too"), {"event": "end", "rc": 2}, None]
     assert follow(events).failure == "task 'one': boom"
+
+
+def test_what_was_rescued_before_is_not_the_reason(follow: Follow) -> None:
+    events = [failed("one", "boom"), failed("two", "bang"), {"event": "rescued", "count": 1}]
+    assert follow([*events, {"event": "end", "rc": 2}, None]).failure == "task 'two': bang"
 
 
 def test_a_failure_that_was_rescued_is_none(follow: Follow) -> None:
@@ -232,3 +240,25 @@ def test_what_the_worker_tells_can_be_recorded(capsys: pytest.CaptureFixture[str
     message = json.loads(capsys.readouterr().out)["message"]
     assert message.encode("utf-8").startswith(b"bad ")
     assert message.endswith(" byte")
+
+
+def test_the_next_worker_is_ready_ahead_where_there_is_more_to_do(tmp_path: Path) -> None:
+    workers = Workers({}, tmp_path)
+    workers.prepare()
+    first = workers.take()
+    assert workers._ahead is None
+    workers.go_on = True
+    second = workers.take()
+    ahead = workers._ahead
+    assert ahead is not None
+    ahead.process.kill()
+    ahead.process.wait()
+    third = workers.take()
+    assert third is not ahead
+    assert len({first.mark, second.mark, third.mark}) == 3
+    for taken in (first, second, third):
+        taken.dismiss()
+    last = workers._ahead
+    workers.end()
+    assert last is not None
+    assert last.process.returncode == -9
