@@ -635,6 +635,14 @@ def intent_show(
     _print(data, as_json, lambda: [(found.folder / intent.MARKDOWN).read_text(encoding="utf-8").rstrip()])
 
 
+@intent_app.command("schema")
+def intent_schema() -> None:
+    """Prints the JSON Schema of intent.json."""
+    from vx11.recovery import intent
+
+    typer.echo(json.dumps(intent.schema(), indent=2))
+
+
 @app.command("report")
 def report_run(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of one run, below the folder for evidence.")],

@@ -132,9 +132,11 @@ class Attempt:
         self._around.chain.append(CONDUCTOR, "solo_madre_before", self._case.id, {"proof": told})
 
     def _logs(self, found: Seen) -> dict[str, list[str]]:
-        """What the services of the case wrote, by madre's word."""
+        """What the services of the case wrote, by madre's word; kept with the evidence."""
         with self._place.madre(ANSWER) as madre:
-            return intents.logs(madre, found.windows)
+            lines = intents.logs(madre, found.windows)
+        intents.keep(self._folder, lines)
+        return lines
 
     def _explained(
         self, found: Seen, cleaned: Cleaned, judgement: Judgement, logs: Mapping[str, Sequence[str]]

@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from textwrap import shorten
@@ -15,11 +15,12 @@ from junitparser import Failure as Failed
 from vx11 import __version__
 from vx11.catalogue.compose import Catalogue
 from vx11.client import Madre
+from vx11.conductor import history
 from vx11.conductor.judge import CaseResult, Judged
 from vx11.conductor.matrix import Case, Matrix
-from vx11.conductor.seen import Call, Cleaned, Json, Seen
+from vx11.conductor.seen import STEPS, Call, Cleaned, Json, Seen, requests
 from vx11.errors import Vx11Error
-from vx11.evidence.chain import Chain
+from vx11.evidence.chain import Chain, EvidenceError
 from vx11.recovery import intent
 from vx11.recovery.failure import (
     Assert,
@@ -27,12 +28,15 @@ from vx11.recovery.failure import (
     FailedTest,
     Failure,
     OtherCase,
+    Request,
     Revision,
     Service,
 )
 from vx11.recovery.failure import Call as FailedCall
+from vx11.recovery.text import safe
 
 LOG_LINES = 200
+LOGS = "logs"
 GIT_TIMEOUT = 5.0
 MESSAGE_LENGTH = 300
 ACTION = "patch_intent"
@@ -98,6 +102,21 @@ def logs(madre: Madre, windows: Sequence[Json]) -> dict[str, list[str]]:
     return found
 
 
+def keep(folder: Path, lines: Mapping[str, Sequence[str]]) -> None:
+    """Keeps what services wrote with the evidence of the try: `logs/<service>.log`, without signed tokens.
+
+    Raises:
+        EvidenceError: it cannot be written there.
+    """
+    try:
+        (folder / LOGS).mkdir(exist_ok=True)
+        for service, said in lines.items():
+            text = "".join(f"{safe(line)}\n" for line in said)
+            (folder / LOGS / f"{service}.log").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EvidenceError(f"evidence cannot be written to {folder / LOGS}: {error.strerror}") from error
+
+
 def write(
     tried: Tried, seen: Seen, judgement: Judgement, lines: Mapping[str, Sequence[str]]
 ) -> tuple[Path | None, bool]:
@@ -115,7 +134,7 @@ def write(
         tried.chain.append("conductor", ACTION, tried.case.id, {"written": False, "why": str(error)})
         return None, False
     lacking = intent.missing(folder)
-    digests = {name: _digest(folder / name) for name in (intent.MARKDOWN, intent.DATA)}
+    digests = {path.name: _digest(path) for path in sorted(folder.iterdir())}
     data = {"written": True, "folder": str(folder), "missing": lacking, "sha256": digests, "attempt": tried.number}
     tried.chain.append("conductor", ACTION, tried.case.id, data)
     return folder, not lacking
@@ -140,13 +159,26 @@ def failure(tried: Tried, seen: Seen, judgement: Judgement, lines: Mapping[str, 
         late=judgement.late,
         asserts=[Assert(a.name, a.expected, a.observed, a.holds, a.why) for a in judgement.judged],
         calls=[
-            FailedCall(c.module, c.args, boot + c.begun_ns, boot + c.ended_ns, c.failed, c.message, c.result)
+            FailedCall(
+                c.module,
+                c.args,
+                boot + c.begun_ns,
+                boot + c.ended_ns,
+                c.failed,
+                c.message,
+                c.result,
+                f"{STEPS}:{c.line}",
+            )
             for c in seen.calls
         ],
-        tests=failed_tests(tried.folder / "suites"),
+        tests=failed_tests(tried.folder),
         windows=seen.windows,
         logs=lines,
         records=seen.evidence,
+        requests=_requests(tried.folder, boot),
+        samples=seen.samples,
+        past=history.past(tried.chain.path.parent.parent, tried.test_id, tried.case.id),
+        explained=intent.explained(tried.root),
         services=[_service(name, tried.plan.catalogue) for name in tried.case.services],
         others=[_other(result, tried.plan) for result in tried.verdicts.values() if result.case != tried.case.id],
         revision=revision(tried.plan.folder),
@@ -155,8 +187,20 @@ def failure(tried: Tried, seen: Seen, judgement: Judgement, lines: Mapping[str, 
 
 
 def failed_tests(folder: Path) -> list[FailedTest]:
-    """Those of all suites that ran, from the JUnit files that pytest wrote below a folder."""
-    return [test for path in sorted(folder.rglob("*.xml")) for test in _failed_in(path)]
+    """Those of all suites that ran, from the JUnit files that pytest wrote below the folder of a try."""
+    files = sorted((folder / "suites").rglob("*.xml"))
+    return [replace(test, where=f"{path.relative_to(folder)}") for path in files for test in _failed_in(path)]
+
+
+def _requests(folder: Path, boot: int) -> list[Request]:
+    """Those of all suites to windows; `boot` is the wall time at which CLOCK_BOOTTIME was 0."""
+    found = []
+    for path in sorted((folder / "suites").glob("*/requests.jsonl")):
+        for number, line in requests(path):
+            ended = boot + int(line["begun_ns"]) + round(float(line["ms"]) * 1e6)
+            where = f"{path.relative_to(folder)}:{number}"
+            found.append(Request(line["suite"], line["url"], line["status"], line["error"] or "", ended, where))
+    return found
 
 
 def _failed_in(path: Path) -> Iterator[FailedTest]:
@@ -202,6 +246,8 @@ def _service(name: str, catalogue: Catalogue) -> Service:
         limits=entry.limits().to_json(),
         ready_timeout=entry.vx11.ready_timeout,
         program=(process.command if process else None) or entry.command or (),
+        neighbours=entry.neighbours(),
+        max_ttl=entry.vx11.max_ttl,
         needed_by=[other for other, service in catalogue.services.items() if name in service.entry.depends_on],
     )
 

@@ -19,6 +19,7 @@ class Call:
         args: its options.
         begun_ns, ended_ns: CLOCK_BOOTTIME.
         result: what it returned.
+        line: its number in the file of calls; the first is 1.
     """
 
     module: str
@@ -28,6 +29,7 @@ class Call:
     failed: bool
     message: str
     result: Json
+    line: int = 0
 
     @property
     def took_ms(self) -> float:
@@ -108,15 +110,20 @@ class Seen:
 
 def calls(folder: Path) -> list[Call]:
     """Reads the calls of a case; what cannot be read is left out, as of a playbook that was killed."""
-    return [found for line in _lines(folder / STEPS) if (found := _call(line))]
+    return [found for number, line in _numbered(folder / STEPS) if (found := _call(line, number))]
 
 
 def samples(folder: Path) -> list[Json]:
     """Reads the looks at its windows."""
-    return list(_lines(folder / USAGE))
+    return [line for _, line in _numbered(folder / USAGE)]
 
 
-def _call(line: Json) -> Call | None:
+def requests(path: Path) -> list[tuple[int, Json]]:
+    """Reads the requests of a suite to windows, each with the number of its line."""
+    return _numbered(path)
+
+
+def _call(line: Json, number: int) -> Call | None:
     try:
         return Call(
             str(line["module"]),
@@ -126,24 +133,26 @@ def _call(line: Json) -> Call | None:
             bool(line["failed"]),
             str(line.get("msg") or ""),
             dict(line["result"]),
+            number,
         )
     except (KeyError, OverflowError, TypeError, ValueError):
         return None
 
 
-def _lines(path: Path) -> list[Json]:
-    found: list[Json] = []
+def _numbered(path: Path) -> list[tuple[int, Json]]:
+    """The lines of a file that are JSON objects, with their numbers."""
+    found: list[tuple[int, Json]] = []
     try:
         text = path.read_bytes()
     except FileNotFoundError:
         return []
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             item = json.loads(line)
         except (RecursionError, ValueError):
             continue
         if isinstance(item, dict):
-            found.append(item)
+            found.append((number, item))
     return found
 
 

@@ -12,45 +12,48 @@ PROBE_TIMEOUT = 2.0
 LONGEST_PROBE = 5.0
 
 
-def is_ready(engine: Engine, service: Service, running: Running, window_id: str) -> bool:
-    """One probe, by `x-vx11.ready`, else by the entry's health check, else true."""
+def lacking(engine: Engine, service: Service, running: Running, window_id: str) -> str:
+    """One probe, by `x-vx11.ready`, else by the entry's health check; why it is not ready, empty when it is."""
     ready = service.entry.vx11.ready
     if ready and ready.http:
-        return _answers(running, ready.http)
+        return _unanswered(running, ready.http)
     if ready and ready.tcp:
-        return _accepts(running, ready.tcp.port)
+        return _unaccepted(running, ready.tcp.port)
     if ready and ready.log:
-        return any(ready.log in line for line in engine.logs(running, window_id, 200))
+        said = any(ready.log in line for line in engine.logs(running, window_id, 200))
+        return "" if said else f"its log does not say {ready.log!r}"
     check = service.entry.healthcheck.command() if service.entry.healthcheck else None
     if check is None:
-        return True
+        return ""
     assert service.entry.healthcheck is not None
     try:
-        return engine.exec(running, check, min(service.entry.healthcheck.timeout or PROBE_TIMEOUT, LONGEST_PROBE)) == 0
-    except EngineError:
-        return False
+        code = engine.exec(running, check, min(service.entry.healthcheck.timeout or PROBE_TIMEOUT, LONGEST_PROBE))
+    except EngineError as error:
+        return f"its health check could not be run: {error}"
+    return f"its health check ended with exit code {code}" if code else ""
 
 
-def _answers(running: Running, ready: HttpReady) -> bool:
+def _unanswered(running: Running, ready: HttpReady) -> str:
     port = running.ports.get(ready.port)
     if port is None:
-        return False
+        return f"it has no port {ready.port}"
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_TIMEOUT)
     try:
         connection.request("GET", ready.path)
-        return 200 <= connection.getresponse().status < 400
+        status = connection.getresponse().status
+        return "" if 200 <= status < 400 else f"GET {ready.path} was answered with {status}"
     except (OSError, http.client.HTTPException):
-        return False
+        return f"nobody answered GET {ready.path} at its port {ready.port}"
     finally:
         connection.close()
 
 
-def _accepts(running: Running, target: int) -> bool:
+def _unaccepted(running: Running, target: int) -> str:
     port = running.ports.get(target)
     if port is None:
-        return False
+        return f"it has no port {target}"
     try:
         socket.create_connection(("127.0.0.1", port), timeout=PROBE_TIMEOUT).close()
     except OSError:
-        return False
-    return True
+        return f"nobody listens at its port {target}"
+    return ""

@@ -34,6 +34,7 @@ class Call:
         begun_ns, ended_ns: wall time since the epoch.
         message: why it failed.
         result: what it returned; `problem` is madre's refusal.
+        where: file and line, below the folder of the try.
     """
 
     module: str
@@ -43,6 +44,26 @@ class Call:
     failed: bool
     message: str = ""
     result: Json = field(default_factory=dict)
+    where: str = "steps.jsonl"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request of a suite to a window.
+
+    Attributes:
+        status: None when there was no answer.
+        error: why there was none, empty when there was one.
+        ended_ns: wall time since the epoch.
+        where: file and line, below the folder of the try.
+    """
+
+    suite: str
+    url: str
+    status: int | None
+    error: str
+    ended_ns: int
+    where: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +74,7 @@ class FailedTest:
         message: pytest's one line.
         traceback: all that pytest says of it.
         ended_ns: wall time since the epoch, None when it is not known.
+        where: file, below the folder of the try.
     """
 
     suite: str
@@ -60,6 +82,7 @@ class FailedTest:
     message: str
     traceback: str = ""
     ended_ns: int | None = None
+    where: str = "junit.xml"
 
 
 @dataclass(frozen=True)
@@ -71,6 +94,8 @@ class Service:
         ready_timeout: seconds.
         program: the words that start it.
         needed_by: services that depend on it.
+        neighbours: services whose addresses it gets.
+        max_ttl: seconds.
     """
 
     name: str
@@ -78,6 +103,8 @@ class Service:
     ready_timeout: float = 10.0
     program: Sequence[str] = ()
     needed_by: Sequence[str] = ()
+    neighbours: Sequence[str] = ()
+    max_ttl: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +115,38 @@ class OtherCase:
     verdict: str
     message: str
     services: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What earlier runs in the same evidence root show.
+
+    Attributes:
+        runs: how many of them had this case.
+        figures: assert or metric → its values in tries of this case that passed.
+        startups: service → milliseconds until it was ready, in tries of any case.
+    """
+
+    runs: int = 0
+    figures: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    startups: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A failure that has its patch intent already.
+
+    Attributes:
+        intent: its id.
+        signature: what was suspected and by which sign, the same for the same bug.
+        at: when it was detected, ISO 8601.
+    """
+
+    intent: str
+    test_id: str
+    case: str
+    signature: str
+    at: str
 
 
 @dataclass(frozen=True)
@@ -132,8 +191,12 @@ class Failure:
         expected: whether the matrix says that it fails.
         late: whether only the clean-up showed it.
         windows: the case's, as madre's API describes them.
-        logs: service → the last lines that it wrote.
+        logs: service → the last lines that it wrote; they are kept as `logs/<service>.log` of the try.
         records: madre's evidence of the case.
+        requests: of suites to windows.
+        samples: looks at the windows while the playbook ran, as `usage.jsonl` of the try has them.
+        past: earlier runs.
+        explained: failures of this run and of earlier ones that have their intents, the oldest first.
         evidence: the folder of the try.
         matrix: its file; catalogue and allowlist lie beside it.
         playbook: the case's own; None for one that is compiled from its actions.
@@ -159,6 +222,10 @@ class Failure:
     windows: Sequence[Json] = ()
     logs: Mapping[str, Sequence[str]] = field(default_factory=dict)
     records: Sequence[Json] = ()
+    requests: Sequence[Request] = ()
+    samples: Sequence[Json] = ()
+    past: Past = Past()
+    explained: Sequence[Explained] = ()
     services: Sequence[Service] = ()
     others: Sequence[OtherCase] = ()
     revision: Revision | None = None

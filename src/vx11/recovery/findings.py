@@ -44,7 +44,7 @@ def ended(failure: Failure, reasons: Sequence[str]) -> list[Json]:
 
 def miss(item: Assert) -> float | None:
     """By which share of its bound a measured value misses it; None when there are no two numbers."""
-    bound, value = _number(item.expected), _number(item.observed or "")
+    bound, value = number(item.expected), number(item.observed or "")
     if item.holds or bound is None or value is None or not bound:
         return None
     return abs(value - bound) / abs(bound)
@@ -127,7 +127,7 @@ def deviations(failure: Failure) -> list[Deviation]:
 
 
 def _deviation(item: Assert) -> str:
-    bound, value = _number(item.expected), _number(item.observed or "")
+    bound, value = number(item.expected), number(item.observed or "")
     if item.observed is None:
         return "unknown: it was not observed"
     if bound is None or value is None:
@@ -192,6 +192,6 @@ def _of_judgement(failure: Failure) -> Iterator[Seen]:
         yield Seen(failure.judged_ns, told, "judgement", bad=True)
 
 
-def _number(text: str) -> float | None:
+def number(text: str) -> float | None:
     match = _NUMBER.search(text)
     return float(match[0]) if match else None

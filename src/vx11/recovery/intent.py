@@ -1,5 +1,6 @@
 """Builds, writes and reads patch intents. Whoever wants one applied does it by hand: there is nothing that could."""
 
+import json
 import os
 import re
 import secrets
@@ -17,15 +18,15 @@ from pydantic import ValidationError
 from vx11.clock import iso, stamp
 from vx11.errors import InputError, Vx11Error
 from vx11.recovery import findings, hypotheses, proposal
-from vx11.recovery.failure import Failure
-from vx11.recovery.hypotheses import Cause
+from vx11.recovery.failure import Explained, Failure
+from vx11.recovery.hypotheses import Analysis, Cause
 from vx11.recovery.model import (
     Excerpt,
+    Ground,
     Hypothesis,
     Intent,
     Metadata,
     Patch,
-    Point,
     RootCause,
     SignOff,
     TechnicalDetails,
@@ -35,7 +36,7 @@ from vx11.recovery.text import Markdown, fence, inline
 if TYPE_CHECKING:
     from jinja2 import Template
 
-MARKDOWN, DATA = "PATCH_INTENT.md", "intent.json"
+MARKDOWN, DATA, DIFF = "PATCH_INTENT.md", "intent.json", proposal.DIFF
 TEMPLATE = f"{MARKDOWN}.j2"
 SECTIONS = (
     "Metadata",
@@ -51,6 +52,7 @@ SECTIONS = (
 LOG_LINES = 40
 TRACEBACKS = 5
 TRACEBACK_LINES = 60
+REMEMBERED = 500
 FOLDER_MODE, FILE_MODE = 0o750, 0o640
 _PARTIAL = ".partial-"
 _TRACEBACK = "Traceback (most recent call last)"
@@ -86,8 +88,10 @@ class Found:
             "impact": summary.impact,
             "error_code": summary.error_code,
             "expected": summary.expected,
+            "cause": primary.cause,
             "suspect": primary.suspect,
             "confidence": primary.confidence,
+            "signature": self.intent.root_cause.signature,
         }
 
     def __str__(self) -> str:
@@ -96,7 +100,9 @@ class Found:
             return f"{self.folder.name}{lacks}"
         primary, summary = self.intent.root_cause.primary, self.intent.failure_summary
         meant = ", expected" if summary.expected else ""
-        told = f"{summary.impact} {summary.error_code}{meant}: {primary.suspect}, {primary.confidence} %"
+        told = (
+            f"{summary.impact} {summary.error_code}{meant}: {primary.suspect} {primary.cause}, {primary.confidence} %"
+        )
         return f"{self.folder.name}  {told}{lacks}"
 
 
@@ -109,22 +115,17 @@ def build(failure: Failure, now_ns: int) -> Intent:
     Raises:
         IntentError: what is known of the failure has no such form.
     """
-    causes = hypotheses.causes(failure)
-    primary = causes[0]
+    analysis = hypotheses.analyse(failure)
+    primary = analysis.causes[0]
+    proposed = proposal.propose(failure, primary)
     try:
-        details = _details(failure)
         return Intent(
             metadata=_metadata(failure, now_ns),
             failure_summary=findings.summary(failure),
-            technical_details=details,
-            root_cause=RootCause(
-                primary=_hypothesis(primary),
-                support=_support(details.evidence_points, primary),
-                other_cases=_other_cases(failure, primary),
-                alternatives=[_hypothesis(cause) for cause in causes[1:]],
-            ),
-            proposed_patch=proposal.patch(failure, primary),
-            impact=proposal.impact(failure, primary),
+            technical_details=_details(failure),
+            root_cause=_root_cause(failure, analysis),
+            proposed_patch=proposal.patch(failure, proposed),
+            impact=proposal.impact(failure, primary, proposed),
             rollback=proposal.rollback(failure),
             next_actions=proposal.next_actions(failure, primary),
             sign_off=[SignOff(role="Reviewer"), SignOff(role="Approver")],
@@ -151,6 +152,8 @@ def write(root: Path, failure: Failure, now_ns: int) -> Path:
         try:
             _put(partial / MARKDOWN, render(intent))
             _put(partial / DATA, intent.model_dump_json(by_alias=True, indent=2) + "\n")
+            if patch := _diff(failure):
+                _put(partial / DIFF, patch)
             _sync(partial)
             partial.rename(folder)
         except BaseException:
@@ -160,6 +163,33 @@ def write(root: Path, failure: Failure, now_ns: int) -> Path:
     except OSError as error:
         raise IntentError(f"the patch intent {folder} cannot be written: {error.strerror}") from error
     return folder
+
+
+def _diff(failure: Failure) -> str:
+    primary = hypotheses.analyse(failure).causes[0]
+    return proposal.diff(failure, proposal.propose(failure, primary))
+
+
+def explained(root: Path) -> list[Explained]:
+    """What the last `REMEMBERED` intents below a root say of their failures, the oldest first."""
+    return [one for path in sorted(root.glob("PI-*"))[-REMEMBERED:] if (one := _explained(path))]
+
+
+def _explained(folder: Path) -> Explained | None:
+    """Read without being checked: there may be many, of other versions too."""
+    try:
+        data = json.loads((folder / DATA).read_text(encoding="utf-8"))
+        about, signature = data["metadata"], data["root_cause"]["signature"]
+        at = data["failure_summary"]["detected_at"]
+        return Explained(folder.name, str(about["test_id"]), str(about["test_case"]), str(signature), str(at))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `intent.json`."""
+    made = Intent.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | made | {"title": "VX11 patch intent"}
 
 
 def render(intent: Intent) -> str:
@@ -285,36 +315,76 @@ def _tail(lines: Sequence[str], limit: int) -> str:
     return "\n".join(lines[-limit:]).strip("\n")
 
 
-def _hypothesis(cause: Cause) -> Hypothesis:
-    return Hypothesis(
-        suspect=cause.suspect,
-        kind=cause.kind.value,
-        claim=cause.claim,
-        confidence=cause.confidence,
-        derived=f"{cause.derived} (rule {cause.rule})",
+def _root_cause(failure: Failure, analysis: Analysis) -> RootCause:
+    primary = analysis.causes[0]
+    return RootCause(
+        primary=_hypothesis(primary),
+        alternatives=[_hypothesis(cause) for cause in analysis.causes[1:]],
+        something_else=_percent(analysis.rest),
+        left_out=analysis.left_out,
+        signature=primary.signature,
+        other_cases=_other_cases(failure, primary),
+        earlier_runs=_earlier_runs(failure, primary),
     )
 
 
-def _support(points: Sequence[Point], cause: Cause) -> list[str]:
-    """The evidence points of the failure that name the suspect; all of them when none does."""
-    bad = [point for point in points if point.is_failure]
-    name = re.compile(rf"(?<![\w-]){re.escape(cause.suspect)}(?![\w-])")
-    naming = [point for point in bad if name.search(point.observation)]
-    return [f"evidence point {point.number}: {point.observation}" for point in naming or bad]
+def _hypothesis(cause: Cause) -> Hypothesis:
+    steps = [f"{ground.weight:+g} {ground.sign.name}" for ground in cause.grounds]
+    return Hypothesis(
+        cause=cause.rule.name,
+        suspect=cause.suspect,
+        kind=cause.kind.value,
+        claim=cause.rule.claim,
+        confidence=min(99, _percent(cause.confidence)),
+        score=round(cause.score, 2),
+        derived=f"{cause.rule.prior:+g} before any sign, {', '.join([*steps, 'in all'])} {cause.score:+.1f} bits",
+        supports=[_ground(ground) for ground in cause.supports],
+        contradicts=[_ground(ground) for ground in cause.contradicts],
+    )
+
+
+def _percent(share: float) -> int:
+    return max(0, min(100, round(share)))
+
+
+def _ground(ground: hypotheses.Ground) -> Ground:
+    sign = ground.sign
+    return Ground(sign=sign.name, observation=sign.text, where=sign.where, bits=ground.weight)
 
 
 def _other_cases(failure: Failure, cause: Cause) -> list[str]:
+    """Those of the run that failed in the same way, then those that use the suspect too."""
+    same = [one for one in failure.explained if one.test_id == failure.test_id and one.case != failure.case]
+    alike = [f"{one.case} failed in the same way: {one.intent}" for one in same if one.signature == cause.signature]
     sharing = [
         f"{other.case}, which uses it too: {other.verdict}" + (f" ({other.message})" if other.message else "")
         for other in failure.others
         if cause.suspect in other.services
     ]
     judged = f"{len(failure.others)} others were judged by then"
-    return sharing or [f"unknown: no other case of the run that uses {cause.suspect} had its verdict; {judged}"]
+    none = f"unknown: no other case of the run that uses {cause.suspect} had its verdict; {judged}"
+    return [*alike, *sharing] or [none]
+
+
+def _earlier_runs(failure: Failure, cause: Cause) -> list[str]:
+    """When the same was seen first, how often, and where last."""
+    before = [one for one in failure.explained if one.test_id != failure.test_id]
+    alike = [one for one in before if one.signature == cause.signature]
+    known = (
+        f"{failure.past.runs} earlier runs of this case lie in this evidence root, and {len(before)} intents of others"
+    )
+    if not alike:
+        return [f"not seen before: {known}"]
+    first, last = alike[0], alike[-1]
+    return [
+        f"first seen at {first.at}, in {first.case} of the run {first.test_id}: {first.intent}",
+        f"seen {len(alike)} times before this, last at {last.at}: {last.intent}",
+        known,
+    ]
 
 
 def _patch_yaml(patch: Patch) -> Markdown:
-    data = patch.model_dump(by_alias=True, exclude={"validation"})
+    data = patch.model_dump(by_alias=True, exclude={"validation", "diff"})
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
     return fence(f"# do not apply automatically\n{text}", "yaml")
 
@@ -333,7 +403,13 @@ def _template() -> "Template":
         keep_trailing_newline=True,
     )
     environment.filters["fence"] = fence
+    environment.filters["grounds"] = _grounds
     return environment.get_template(TEMPLATE)
+
+
+def _grounds(items: Sequence[Ground]) -> str:
+    """For a cell of a table."""
+    return "; ".join(f"{item.bits:+g} {item.sign} ({item.where})" for item in items) or "nothing"
 
 
 def _escaped(value: object) -> str:

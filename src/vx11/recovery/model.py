@@ -82,23 +82,42 @@ class TechnicalDetails(Model):
     deviations: list[Deviation]
 
 
-class Hypothesis(Model):
-    """What may have been the cause; confidence in percent."""
+class Ground(Model):
+    """What speaks for a hypothesis or, with less than no bits, against it; `where` is a record, or file and line."""
 
+    sign: Text
+    observation: Text
+    where: Text
+    bits: float
+
+
+class Hypothesis(Model):
+    """What may have been the cause; confidence in percent, `derived` how its score in bits came about."""
+
+    cause: Text
     suspect: Text
     kind: Text
     claim: Text
-    confidence: Annotated[int, Field(ge=0, le=100)]
+    confidence: Annotated[int, Field(ge=0, le=99)]
+    score: float
     derived: Text
+    supports: list[Ground]
+    contradicts: list[Ground]
 
 
 class RootCause(Model):
-    """Section 4."""
+    """Section 4; `something_else` is the percentage that is left for what no rule knows.
+
+    The signature is the same for the same failure, in other cases and in other runs.
+    """
 
     primary: Hypothesis
-    support: Annotated[list[Text], Field(min_length=1)]
+    alternatives: list[Hypothesis]
+    something_else: Annotated[int, Field(ge=0, le=100)]
+    left_out: int
+    signature: Text
     other_cases: Annotated[list[Text], Field(min_length=1)]
-    alternatives: Annotated[list[Hypothesis], Field(min_length=1)]
+    earlier_runs: Annotated[list[Text], Field(min_length=1)]
 
 
 class Change(Model):
@@ -119,12 +138,13 @@ class Check(Model):
 
 
 class Patch(Model):
-    """Section 5."""
+    """Section 5; `diff` is the file beside the intent that has the changes as a unified diff, or why there is none."""
 
     apply_automatically: Literal[False] = False
     type: Literal["config", "code", "dependency", "unknown"]
     target: Text
     changes: Annotated[list[Change], Field(min_length=1)]
+    diff: Text
     validation: Annotated[list[Check], Field(min_length=4)]
 
 

@@ -315,19 +315,20 @@ class Opening:
 
     def _await_ready(self, slot: Slot, service: Service, running: Running) -> None:
         begun = self._clock.now()
-        while not ready.is_ready(self._engine, service, running, slot.window.window_id):
+        while lacks := ready.lacking(self._engine, service, running, slot.window.window_id):
             waited = begun.seconds_until(self._clock.now())
-            self._expect_hope(slot, service, running, waited)
+            self._expect_hope(slot, service, running, waited, lacks)
             self._stopping.wait(PROBE_FAST if waited < FAST_FOR else PROBE_SLOW)
         _expect_wanted(slot)
         self._expect_alive(service, running)
 
-    def _expect_hope(self, slot: Slot, service: Service, running: Running, waited: float) -> None:
-        """Raises when waiting on has no point."""
+    def _expect_hope(self, slot: Slot, service: Service, running: Running, waited: float, lacks: str) -> None:
+        """Raises when waiting on has no point; `lacks` is why it is not ready."""
         self._expect_time(slot)
         self._expect_alive(service, running)
         if waited > service.entry.vx11.ready_timeout:
-            raise OpenFailed(f"{service.name} was not ready within {show_duration(service.entry.vx11.ready_timeout)}")
+            limit = show_duration(service.entry.vx11.ready_timeout)
+            raise OpenFailed(f"{service.name} was not ready within {limit}: {lacks}")
 
     def _expect_time(self, slot: Slot) -> None:
         """Raises when nobody wants the window any more, or its time or madre has ended."""
