@@ -17,7 +17,7 @@ from vx11.recovery.failure import Failure
 
 RECORDED = Path(__file__).resolve().parents[1] / "unit" / "recovery" / "recorded.jsonl"
 BUNDLE = "/bundle"
-LINES = 60
+LINES, SAMPLES, HALF = 30, 20, 600
 
 
 def main() -> None:
@@ -47,7 +47,13 @@ def as_line(failure: Failure, folder: Path) -> str:
     """What a reader of the repository may see of it: no path of this machine."""
     data = asdict(failure)
     data["logs"] = {service: lines[-LINES:] for service, lines in data["logs"].items()}
-    data |= {"samples": data["samples"][-3:], "explained": [], "others": []}
+    data |= {"samples": data["samples"][-SAMPLES:], "explained": [], "others": [], "requests": data["requests"][-1:]}
+    for test in data["tests"]:
+        test["traceback"] = test["traceback"][:HALF] + test["traceback"][-HALF:]
+    for call in data["calls"]:
+        call["result"] = {name: value for name, value in call["result"].items() if name == "problem"}
+    for record in data["records"]:
+        del record["hash"], record["prev"]
     text = json.dumps(data, default=str, sort_keys=True)
     text = text.replace(str(folder / "bundle"), BUNDLE).replace(str(folder), "/run")
     return re.sub(r'/[^" ,]*?/(python3\.\d+|site-packages)/', r"/usr/lib/\1/", text)

@@ -131,7 +131,7 @@ def other(*kind: str, **more: Any) -> dict[str, Any]:
     return {"kind": kind, **more}
 
 
-SOFT = {"x-vx11": {"ready_timeout": "1500ms"}}
+SOFT = {"x-vx11": {"ready_timeout": "5s"}}
 SEEDS = (
     Seed("stop-3", ("crashed", "SERVICE"), ("exits", "3")),
     Seed("stop-70", ("crashed", "SERVICE"), ("exits", "70"), held_out=True),
@@ -149,7 +149,7 @@ SEEDS = (
     Seed(
         "path",
         ("ready_check", "SERVICE"),
-        entry={"x-vx11": {"ready": {"http": {"port": 8080, "path": "/healthz"}}, "ready_timeout": "1500ms"}},
+        entry={"x-vx11": {"ready": {"http": {"port": 8080, "path": "/healthz"}}, "ready_timeout": "5s"}},
     ),
     Seed("port", ("port_taken", "SERVICE"), ("finds_port_taken",)),
     Seed(
@@ -182,7 +182,7 @@ SEEDS = (
     ),
     Seed("hang", ("hangs", "SERVICE"), ("sleeps",)),
     Seed("lock", ("hangs", "SERVICE"), ("locks_up",)),
-    Seed("patient", ("hangs", "SERVICE"), ("sleeps",), suite=PATIENT, more={"timeout": "8s"}, held_out=True),
+    Seed("patient", ("hangs", "SERVICE"), ("sleeps",), suite=PATIENT, more={"timeout": "20s"}, held_out=True),
     Seed("deaf", ("unreachable", "SERVICE"), suite=GOES_DEAF),
     Seed(
         "burn", ("cpu_limit", "SERVICE"), ("burns",), entry=limited(cpus="0.1") | {"x-vx11": {"ready_timeout": "60s"}}

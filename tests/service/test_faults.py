@@ -53,9 +53,13 @@ def test_a_fault_bites_and_is_taken_back(api: Api, kind: str) -> None:
     api.until(lambda: answers(window), 2)
     assert inject(api, kind, active=False)["changed"] is False
     actions = [(record["action"], record["actor"]) for record in about(api, window)]
-    assert actions[:2] == [("fault_intended", "conductor"), ("fault_injected", "conductor")]
-    assert actions[4:6] == [("fault_intended", "conductor"), ("fault_reverted", "conductor")]
-    assert about(api, window)[1]["data"] == {"service": "web", "fault": kind, "proof": bitten["proof"]}
+    bites, is_gone = (
+        ("fault_intended", "fault_injected", "fault_effective"),
+        ("fault_intended", "fault_reverted", "fault_gone"),
+    )
+    assert actions == [(action, "conductor") for action in (*bites, *bites, *is_gone, *is_gone)]
+    assert about(api, window)[2]["data"] == {"service": "web", "fault": kind, "proof": bitten["proof"]}
+    assert about(api, window)[8]["data"] == {"service": "web", "fault": kind, "proof": healed["proof"]}
 
 
 def test_what_is_killed_closes_as_crashed(api: Api) -> None:
@@ -65,7 +69,11 @@ def test_what_is_killed_closes_as_crashed(api: Api) -> None:
     assert list(killed["proof"].values()) == ["is gone"]
     assert not answers(window)
     assert api.status()["solo_madre"]
-    assert [record["action"] for record in about(api, window)] == ["fault_intended", "fault_injected"]
+    assert [record["action"] for record in about(api, window)] == [
+        "fault_intended",
+        "fault_injected",
+        "fault_effective",
+    ]
 
 
 @pytest.mark.parametrize("kind", REVERTIBLE)
@@ -83,7 +91,7 @@ def test_a_window_with_a_fault_closes_like_any_other(api: Api, kind: str, way: s
     assert closed["reason"] == reasons[way]
     assert closed["close_ms"] < 3000
     assert closed["open_s"] < ttl + 2
-    assert [record["action"] for record in about(api, window)][-1] == "fault_reverted"
+    assert [record["action"] for record in about(api, window)][-2:] == ["fault_reverted", "fault_gone"]
     api.open()
     api.close()
 
@@ -112,7 +120,7 @@ def test_the_watchdog_closes_a_window_with_a_fault(lone_api: Api, kind: str) -> 
     closed = lone_api.in_state(window["window_id"], "closed")
     assert closed["reason"] == "watchdog"
     assert closed["open_s"] < 4 + 1.5
-    assert [record["action"] for record in about(lone_api, window)][-1] == "fault_reverted"
+    assert [record["action"] for record in about(lone_api, window)][-2:] == ["fault_reverted", "fault_gone"]
     assert [found for found in cell.engine.inventory(cell.name) if found.alive] == []
 
 

@@ -293,12 +293,13 @@ def evidence_timestamped(seen: Seen) -> Value:
 
 @_after()
 def audit_trail_complete(seen: Seen) -> Value:
-    """Madre's evidence has, in this order, the opening, open, closing and closed of each window, and each fault."""
+    """Madre's evidence has, in this order, the opening, open, closing and closed of each window; each fault, to its end."""
     if not (seen.windows and seen.evidence):
         return None
     forced = [call for call in seen.of("vx11_fault") if not call.failed]
-    faults = len(seen.records("fault_injected"))
-    return all(_is_whole(seen, window) for window in seen.windows) and faults >= sum(map(_windows_of, forced))
+    faults = len(seen.records("fault_effective"))
+    all_there = faults >= sum(map(_windows_of, forced)) and not _faults_left(seen)
+    return all_there and all(_is_whole(seen, window) for window in seen.windows)
 
 
 @_after("B")
@@ -478,6 +479,18 @@ def _is_whole(seen: Seen, window: Json) -> bool:
     if window["reason"] in ("crashed", "lost", "watchdog", "open_failed"):  # what ends by itself says so at once
         return bool(actions) and actions[0] == "opening" and actions[-1] == "closed"
     return actions == list(life)
+
+
+def _faults_left(seen: Seen) -> set[tuple[str, str]]:
+    """Windows and faults that were proven to bite, and not to be gone; a kill has no end."""
+    left = set()
+    for record in seen.evidence:
+        fault = (str(record["subject"]), str((record.get("data") or {}).get("fault")))
+        if record["action"] == "fault_effective" and fault[1] != "kill":
+            left.add(fault)
+        elif record["action"] == "fault_gone":
+            left.discard(fault)
+    return left
 
 
 def _windows_of(fault: Call) -> int:

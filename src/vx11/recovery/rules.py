@@ -205,8 +205,17 @@ RULES: tuple[Rule, ...] = (
         "unreachable",
         Kind.SERVICE,
         "it runs, and cannot be reached",
-        {"refuses_connections": 6.0, "cuts_off": 3.0},
-        {"lived": 2.0, "does_not_answer": 1.0, **_ENDED, **_TOUCHED, **_EXPIRED, **_ELSEWHERE, "says_stuck": -3.0},
+        {"refuses_connections": 6.0, "cuts_off": 4.0},
+        {
+            "lived": 2.0,
+            "does_not_answer": 1.0,
+            **_WANT,
+            **_ENDED,
+            **_TOUCHED,
+            **_EXPIRED,
+            **_ELSEWHERE,
+            "says_stuck": -3.0,
+        },
     ),
     Rule(
         "hangs",
@@ -233,7 +242,7 @@ RULES: tuple[Rule, ...] = (
         {
             "beyond_past": 4.0,
             "within_past": -4.0,
-            "missed_slightly": -3.0,
+            "near_miss": -3.0,
             "cpu_full": -4.0,
             "iops_full": -4.0,
             "lived": 1.0,
@@ -251,7 +260,7 @@ RULES: tuple[Rule, ...] = (
         {
             "beyond_past": 2.0,
             "within_past": -4.0,
-            "missed_slightly": -3.0,
+            "near_miss": -3.0,
             **_ENDED,
             **_TOUCHED,
             **_EXPIRED,

@@ -18,8 +18,9 @@ from vx11.units import show_duration, show_size
 FULL, SPARE = 0.9, 0.6
 # A figure is beyond its past when it is this many times its median, and more than ever before.
 BEYOND, ENOUGH = 1.5, 3
-# Share of a processor that something still at work uses on a machine where others work too; and that of one that waits.
-BUSY, IDLE = 0.25, 0.15
+# Seconds of a processor that a program takes to come up; beyond them, the share of one that something still at work
+# uses on a machine where others work too, and the share of one that waits.
+COMING_UP, BUSY, IDLE = 0.3, 0.1, 0.05
 KILLED, SIGNALS = 137, range(129, 193)
 MADRE, TOKEN = "madre", "the token"
 _CODE = re.compile(r"exit code (-?\d+)")
@@ -236,7 +237,7 @@ def _starts(failure: Failure) -> Iterator[Sign]:
         service, where = str(window["service"]), _record(failure, window, "open_failed", "closed")[0]
         used, spent = (window.get("usage") or {}).get("cpu_s"), window.get("open_s") or 0.0
         if used is not None and spent:
-            share = used / spent
+            share = max(0.0, used - COMING_UP) / spent
             name = "busy_start" if share >= BUSY else "idle_start" if share < IDLE else "slack_start"
             yield Sign(name, service, f"it used {used:.1f} s of a processor in {spent:.1f} s", where)
         past = failure.past.startups.get(service, ())
@@ -254,11 +255,11 @@ def _faults(failure: Failure) -> Iterator[Sign]:
         data = record.get("data") or {}
         service = str(data.get("service") or services.get(record["subject"]) or "")
         name, where, at = names.get(str(data.get("fault"))), f"madre's record {record['seq']}", int(record["wall_ns"])
-        if record["action"] == "fault_injected" and name:
+        if record["action"] == "fault_effective" and name:
             proof = ", ".join(f"{at} {seen}" for at, seen in (data.get("proof") or {}).items())
             said = f"the fault {data['fault']} was injected into it, and proven to bite ({proof})"
             yield Sign(name, service, said, where, key=str(data["fault"]), ns=at)
-        elif record["action"] == "fault_reverted" and any(ns > at for ns in _failure_times(failure)):
+        elif record["action"] == "fault_gone" and any(ns > at for ns in _failure_times(failure)):
             yield Sign("fault_was_gone", service, f"the fault {data.get('fault')} was taken back by then", where, ns=at)
 
 
@@ -434,7 +435,7 @@ def _asserts(failure: Failure) -> Iterator[Sign]:
             continue
         if share <= findings.SLIGHT:
             yield Sign("missed_slightly", item.name, f"{said}: off by {share:.1%} of the bound", where)
-            yield from _shared("missed_slightly", services, f"{said}: off by {share:.1%} of the bound", where, "")
+            yield from _shared("near_miss", services, f"{said}: off by {share:.1%} of the bound", where, "")
         else:
             yield Sign("missed_widely", item.name, f"{said}: off by {share:.1%} of the bound", where)
         name = "slow_figure" if item.observed.rpartition(" ")[2] in _TIMES else "bad_figure"
@@ -464,8 +465,7 @@ def _play(failure: Failure) -> Iterator[Sign]:
     where = "runner/stdout"
     if findings.is_timeout(failure):
         yield Sign("out_of_time", failure.case, why[:300], where, key="out of time")
-        at_suite = "the suite " in why
-        if at_suite:
+        if "the suite " in why:
             yield Sign("suite_under_way", failure.case, "a suite had not come to its end", "suites/")
             services = _services(failure)
             yield from _shared(

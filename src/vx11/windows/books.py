@@ -123,6 +123,10 @@ class Books:
             what = f"nothing was done to {window.service}, since this cannot be recorded: {error}"
             raise EvidenceUnavailable(what) from error
 
+    def fault(self, action: str, window: Window, actor: str, fault: Fault, **more: Any) -> None:
+        """Records what became of a fault that was intended."""
+        self.record(actor, action, window.window_id, {"service": window.service, "fault": fault, **more})
+
     def save(self, window: Window) -> None:
         """Writes a window's state.
 
@@ -166,7 +170,8 @@ class Books:
         for fault in window.faults:
             if fault is not Fault.KILL:
                 proof = {f"window {window.window_id}": "is closed"}
-                self.happened(Kind.FAULT_REVERTED, window, data={"fault": fault, "proof": proof})
+                self.fault("fault_reverted", window, "madre", fault)
+                self.fault("fault_gone", window, "madre", fault, proof=proof)
         data = {
             "reason": window.reason,
             "detail": window.detail,

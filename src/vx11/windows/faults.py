@@ -1,5 +1,8 @@
 """Faults of open windows: meant in evidence, injected, proven to bite; taken back, and proven to be gone.
 
+Each of these is a record: `fault_intended`, `fault_injected`, `fault_effective`, then `fault_intended` again,
+`fault_reverted`, `fault_gone`. One that came to nothing has `fault_failed` with the reason.
+
 A window has its faults in its state file before they are injected, so that a later madre knows of them. Its close takes
 back all of them: nothing is left then that could be cut off or paused.
 """
@@ -107,16 +110,18 @@ class Faults:
             _, changed = slot.change(partial(_with, fault), self._books.save)
             try:
                 means.inject(running)
+                self._books.fault("fault_injected", slot.window, actor, fault)
                 seen = means.proof(running, active=True)
                 if means.revert:
                     _expect_open(slot.window)
             except EngineError as error:
+                self._books.fault("fault_failed", slot.window, actor, fault, active=True, why=str(error))
                 self._undo(slot, fault, means, running)
                 raise FaultFailed(f"{fault} of {slot.window.service} did not take effect: {error}") from error
             except NoWindow:  # it began to close meanwhile, and must not be hindered
                 self._undo(slot, fault, means, running)
                 raise
-            self._books.happened(Kind.FAULT_INJECTED, slot.window, actor, {"fault": fault, "proof": seen})
+            self._books.fault("fault_effective", slot.window, actor, fault, proof=seen)
             self._books.tell(Kind.FAULT_INJECTED, slot.window)
             if fault is Fault.KILL:
                 self._closing.end(slot, Reason.CRASHED, "madre", detail="a fault killed it")
@@ -143,14 +148,16 @@ class Faults:
             self._books.intend_fault(slot.window, actor, fault, active=False)
             try:
                 means.revert(running)
+                self._books.fault("fault_reverted", slot.window, actor, fault)
                 seen = means.proof(running, active=False)
             except EngineError as error:
+                self._books.fault("fault_failed", slot.window, actor, fault, active=False, why=str(error))
                 what = f"{fault} of {slot.window.service} was not taken back, so its window has to be closed: {error}"
                 raise FaultFailed(what) from error
 
             def save(window: Window) -> None:
                 self._books.save(window)
-                self._books.happened(Kind.FAULT_REVERTED, window, actor, {"fault": fault, "proof": seen})
+                self._books.fault("fault_gone", window, actor, fault, proof=seen)
 
             tell = partial(self._books.tell, Kind.FAULT_REVERTED)
             return Proven(*slot.change(partial(_without, fault), save, tell), seen)

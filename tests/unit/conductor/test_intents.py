@@ -33,7 +33,7 @@ def suite(**result: Any) -> Call:
 
 def test_failed_tests_have_their_traceback_and_their_time(write: Write, tmp_path: Path) -> None:
     write("suites/flow/junit.xml", JUNIT)
-    bad, broken = intents.failed_tests(tmp_path / "suites")
+    bad, broken = intents.failed_tests(tmp_path)
     assert (bad.suite, bad.name, bad.message) == ("flow", "test_bad", "assert 1 == 2")
     assert bad.traceback.splitlines()[-1] == "flow.py:7: AssertionError"
     assert (broken.name, broken.traceback) == ("test_setup", "LookupError")
@@ -45,7 +45,7 @@ def test_failed_tests_have_their_traceback_and_their_time(write: Write, tmp_path
 @pytest.mark.parametrize("text", ["", "<testsuites><testsuite", "<other/>", JUNIT[:300]])
 def test_a_report_that_was_cut_short_has_none(write: Write, tmp_path: Path, text: str) -> None:
     write("suites/flow/junit.xml", text)
-    assert intents.failed_tests(tmp_path / "suites") == []
+    assert intents.failed_tests(tmp_path) == []
     assert intents.failed_tests(tmp_path / "nowhere") == []
 
 

@@ -232,9 +232,22 @@ CASES: list[tuple[str, Seen, Any]] = [
         Seen(
             calls=[call("fault", services=["web"])],
             windows=[CLOSED],
-            evidence=[*life(CLOSED), record("fault_injected", CLOSED["window_id"])],
+            evidence=[
+                *life(CLOSED),
+                record("fault_effective", CLOSED["window_id"]),
+                record("fault_gone", CLOSED["window_id"]),
+            ],
         ),
         True,
+    ),
+    (
+        "audit_trail_complete",
+        Seen(
+            calls=[call("fault", services=["web"])],
+            windows=[CLOSED],
+            evidence=[*life(CLOSED), record("fault_effective", CLOSED["window_id"])],
+        ),
+        False,
     ),
     ("audit_trail_complete", Seen(), None),
     ("evidence_size_bytes", Seen(cleaned=DONE), 9),

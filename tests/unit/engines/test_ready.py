@@ -37,7 +37,7 @@ class Engine:
 
 def probe(entry: dict[str, Any], engine: Any = None, running: Running = NOWHERE) -> bool:
     service = Service("web", Entry.model_validate({"image": "x", **entry}), "0" * 64, Path())
-    return ready.is_ready(engine or Engine(), service, running, "w1")
+    return not ready.lacking(engine or Engine(), service, running, "w1")
 
 
 class _Answer(http.server.BaseHTTPRequestHandler):
@@ -71,6 +71,22 @@ def closed() -> Iterator[int]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield int(bound.getsockname()[1])
+
+
+def test_what_is_lacking_is_told(port: int, closed: int) -> None:
+    def lacking(entry: dict[str, Any], at: int) -> str:
+        service = Service("web", Entry.model_validate({"image": "x", **entry}), "0" * 64, Path())
+        engine = Engine()
+        engine.result = 3
+        return ready.lacking(engine, service, Running("fake", ports={8080: at}), "w1")
+
+    http = {"x-vx11": {"ready": {"http": {"port": 8080, "path": "/404"}}}}
+    tcp = {"x-vx11": {"ready": {"tcp": {"port": 8080}}}}
+    assert lacking(http, port) == "GET /404 was answered with 404"
+    assert lacking(http, closed) == "nobody answered GET /404 at its port 8080"
+    assert lacking(tcp, closed) == "nobody listens at its port 8080"
+    assert lacking({"x-vx11": {"ready": {"log": "up"}}}, port) == "its log does not say 'up'"
+    assert lacking({"healthcheck": {"test": "false"}}, port) == "its health check ended with exit code 3"
 
 
 @pytest.mark.parametrize(

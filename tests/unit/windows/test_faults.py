@@ -42,15 +42,18 @@ def test_a_fault_is_meant_then_written_down_then_injected_then_proven(
     assert done.changed
     assert done.window.faults == (fault,)
     assert done.proof
-    assert room.evidence.actions(window.window_id)[-1] == "fault_injected"
-    assert room.evidence.data("fault_intended") == {"service": "web", "fault": fault, "active": True}
-    assert room.evidence.data("fault_injected") == {"service": "web", "fault": fault, "proof": done.proof}
+    assert room.evidence.actions(window.window_id)[-3:] == ["fault_intended", "fault_injected", "fault_effective"]
+    about = {"service": "web", "fault": fault}
+    assert room.evidence.data("fault_intended") == about | {"active": True}
+    assert room.evidence.data("fault_injected") == about
+    assert room.evidence.data("fault_effective") == about | {"proof": done.proof}
     gone = inject(room, fault, active=False)
     assert gone.changed
     assert gone.window.faults == on_record(room) == ()
     assert set(gone.proof) == set(done.proof)
     assert gone.proof != done.proof
-    assert room.evidence.actions(window.window_id)[-2:] == ["fault_intended", "fault_reverted"]
+    assert room.evidence.actions(window.window_id)[-3:] == ["fault_intended", "fault_reverted", "fault_gone"]
+    assert room.evidence.data("fault_gone") == about | {"proof": gone.proof}
     assert room.engine.called(does, undoes) == [(does, "web"), (undoes, "web")]
 
 
@@ -86,7 +89,11 @@ def test_what_does_not_bite_is_taken_back_and_is_an_error(
         inject(room, fault)
     assert room.engine.called(undoes) == [(undoes, "web")] * 2
     assert room.windows.find("web").faults == on_record(room) == ()
-    assert "fault_injected" not in room.evidence.actions()
+    told = [action for action in room.evidence.actions() if action.startswith("fault_")]
+    assert told == ["fault_intended", "fault_failed", "fault_intended", "fault_injected", "fault_failed"]
+    failed = room.evidence.data("fault_failed")
+    assert (failed["fault"], failed["active"]) == (fault, True)
+    assert failed["why"].startswith("after ")
 
 
 def test_what_could_not_be_taken_back_stays_on_record(room: Any) -> None:
@@ -96,6 +103,12 @@ def test_what_could_not_be_taken_back_stays_on_record(room: Any) -> None:
     with pytest.raises(FaultFailed, match="was not taken back, so its window has to be closed: the interface is gone"):
         inject(room, CUT, active=False)
     assert room.windows.find("web").faults == on_record(room) == (CUT,)
+    assert room.evidence.data("fault_failed") == {
+        "service": "web",
+        "fault": CUT,
+        "active": False,
+        "why": "the interface is gone",
+    }
     assert room.close().state is State.CLOSED
 
 
@@ -119,7 +132,8 @@ def test_what_is_killed_is_closed_as_crashed(room: Any) -> None:
     assert done.window.detail == "a fault killed it"
     assert list(done.proof.values()) == ["is gone"]
     actions = room.evidence.actions(window.window_id)
-    assert actions[actions.index("fault_intended") :] == ["fault_intended", "fault_injected", "closing", "closed"]
+    life = ["fault_intended", "fault_injected", "fault_effective", "closing", "closed"]
+    assert actions[actions.index("fault_intended") :] == life
     with pytest.raises(NoWindow):
         inject(room, PAUSE)
 
@@ -149,8 +163,8 @@ def test_closing_takes_back_what_is_left(room: Any, fault: Fault, does: str, und
     inject(room, fault)
     closed = room.close()
     assert closed.state is State.CLOSED
-    assert room.evidence.actions(window.window_id)[-3:] == ["closing", "fault_reverted", "closed"]
-    assert room.evidence.data("fault_reverted")["proof"] == {f"window {window.window_id}": "is closed"}
+    assert room.evidence.actions(window.window_id)[-4:] == ["closing", "fault_reverted", "fault_gone", "closed"]
+    assert room.evidence.data("fault_gone")["proof"] == {f"window {window.window_id}": "is closed"}
 
 
 def test_a_window_that_begins_to_close_meanwhile_is_not_hindered(room: Any, beside: Any, eventually: Any) -> None:
