@@ -15,9 +15,11 @@ from tests.e2e import seeded
 from vx11.conductor import intents, progress, run
 from vx11.recovery.failure import Failure
 
-RECORDED = Path(__file__).resolve().parents[1] / "unit" / "recovery" / "recorded.jsonl"
+CHECKOUT = Path(__file__).resolve().parents[2]
+RECORDED = CHECKOUT / "tests" / "unit" / "recovery" / "recorded.jsonl"
 BUNDLE = "/bundle"
-LINES, SAMPLES, HALF = 30, 20, 600
+LINES, HALF = 30, 600
+_LIBRARY = re.compile(r"/[^ \",\\\\]*?/(python3\.\d+|site-packages)/")
 
 
 def main() -> None:
@@ -44,19 +46,38 @@ def in_process(bundle: Path, evidence: Path, cases: list[str]) -> None:
 
 
 def as_line(failure: Failure, folder: Path) -> str:
-    """What a reader of the repository may see of it: no path of this machine."""
-    data = asdict(failure)
+    """What a reader of the repository needs of it, and may see: no path of this machine."""
+    text = json.dumps(asdict(failure), default=str)
+    for path, told in ((folder / "bundle", BUNDLE), (folder, "/run"), (CHECKOUT, "/checkout")):
+        text = text.replace(str(path), told)
+    return json.dumps(trimmed(json.loads(_LIBRARY.sub(r"/usr/lib/\1/", text))), sort_keys=True)
+
+
+def trimmed(data: dict[str, Any]) -> dict[str, Any]:
+    """Without what no rule looks at."""
     data["logs"] = {service: lines[-LINES:] for service, lines in data["logs"].items()}
-    data |= {"samples": data["samples"][-SAMPLES:], "explained": [], "others": [], "requests": data["requests"][-1:]}
+    is_limited = any("write_iops" in window["resources"] for window in data["windows"])
+    data["samples"] = [_sample(look) for look in data["samples"]] if is_limited else []
+    data |= {"explained": [], "others": [], "requests": data["requests"][-1:]}
     for test in data["tests"]:
         test["traceback"] = test["traceback"][:HALF] + test["traceback"][-HALF:]
     for call in data["calls"]:
         call["result"] = {name: value for name, value in call["result"].items() if name == "problem"}
-    for record in data["records"]:
-        del record["hash"], record["prev"]
-    text = json.dumps(data, default=str, sort_keys=True)
-    text = text.replace(str(folder / "bundle"), BUNDLE).replace(str(folder), "/run")
-    return re.sub(r'/[^" ,]*?/(python3\.\d+|site-packages)/', r"/usr/lib/\1/", text)
+    keys = ("seq", "wall_ns", "action", "subject", "data")
+    data["records"] = [{key: record[key] for key in keys} for record in data["records"]]
+    return data
+
+
+def _sample(look: dict[str, Any]) -> dict[str, Any]:
+    kept = ("sampled_at", "io_read_ops", "io_write_ops")
+    windows = [
+        {
+            "window_id": window["window_id"],
+            "usage": window["usage"] and {name: window["usage"][name] for name in kept},
+        }
+        for window in look["windows"]
+    ]
+    return {"windows": windows}
 
 
 if __name__ == "__main__":

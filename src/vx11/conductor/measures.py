@@ -293,7 +293,7 @@ def evidence_timestamped(seen: Seen) -> Value:
 
 @_after()
 def audit_trail_complete(seen: Seen) -> Value:
-    """Madre's evidence has, in this order, the opening, open, closing and closed of each window; each fault, to its end."""
+    """Madre's evidence has in order the opening, open, closing and closed of each window, and each fault to its end."""
     if not (seen.windows and seen.evidence):
         return None
     forced = [call for call in seen.of("vx11_fault") if not call.failed]

@@ -370,9 +370,8 @@ def _earlier_runs(failure: Failure, cause: Cause) -> list[str]:
     """When the same was seen first, how often, and where last."""
     before = [one for one in failure.explained if one.test_id != failure.test_id]
     alike = [one for one in before if one.signature == cause.signature]
-    known = (
-        f"{failure.past.runs} earlier runs of this case lie in this evidence root, and {len(before)} intents of others"
-    )
+    runs = f"{failure.past.runs} earlier runs of this case lie in this evidence root"
+    known = f"{runs}, and {len(before)} intents of other runs"
     if not alike:
         return [f"not seen before: {known}"]
     first, last = alike[0], alike[-1]

@@ -62,7 +62,7 @@ def patch(failure: Failure, proposed: Proposed) -> Patch:
     """Section 5."""
     checks = [Check(text=text) for text in _VALIDATION]
     if proposed.edits:
-        command = _shell("patch", "--dry-run", "-p1", "-d", failure.bundle, "-i", DIFF)
+        command = f"{_shell('patch', '--dry-run', '-p1', '-d', failure.bundle)} < {DIFF}"
         told = f"{DIFF} beside this file; whether it still fits shows, from this folder: {command}"
     else:
         told = "none: what would have to be written is not known"

@@ -4,10 +4,12 @@ import json
 import shlex
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from hypothesis import given
@@ -16,7 +18,17 @@ from markdown_it import MarkdownIt
 
 from vx11.errors import InputError
 from vx11.recovery import findings, intent
-from vx11.recovery.failure import Assert, Call, CleanUp, FailedTest, Failure, OtherCase, Revision, Service
+from vx11.recovery.failure import (
+    Assert,
+    Call,
+    CleanUp,
+    FailedTest,
+    Failure,
+    OtherCase,
+    Past,
+    Revision,
+    Service,
+)
 from vx11.recovery.intent import IntentError, build, missing, render, write
 
 MakeFailure = Callable[..., Failure]
@@ -24,6 +36,12 @@ MakeWindow = Callable[..., dict[str, Any]]
 NOW = 1_764_000_001_000_000_000
 HEADINGS = [f"{number}. {name}" for number, name in enumerate(intent.SECTIONS, start=1)]
 LINES = st.text(st.sampled_from("a1.-+#=|\\`~*_[]<>!&: \n\r\x00\ud800{}%"), min_size=1, max_size=60)
+TRACE = [
+    "Traceback (most recent call last):",
+    '  File "/srv/vx11/web.py", line 12, in do',
+    '  File "/usr/lib/python3.11/json.py", line 9, in load',
+    "ValueError: no JSON",
+]
 HOSTILE = LINES | st.sampled_from(["## 1. Metadata", "```\n## 9. Sign-off\n```", "{{ 1 }}", "| a | b |\n| --- | --- |"])
 
 
@@ -43,11 +61,18 @@ def full(make_failure: MakeFailure, make_window: MakeWindow) -> Failure:
     ]
     return make_failure(
         judged_ns=NOW,
-        windows=[make_window(usage=usage, resources={"memory": 64 * 1024**2, "cpu": 0.5}, reason="crashed")],
+        windows=[
+            make_window(
+                usage=usage,
+                resources={"memory": 64 * 1024**2, "cpu": 0.5},
+                reason="crashed",
+                detail="it ended by itself with exit code 1",
+            )
+        ],
         asserts=[Assert("hop_ms", "< 100", "104 ms", holds=False, why="expected < 100"), Assert("x", "1", "1", True)],
         calls=[Call("vx11_window", {"service": "web"}, NOW - 5, NOW - 4, failed=True, message="it is gone")],
         tests=[FailedTest("flow", "test_it", "web answered 500", "E   assert 500 == 200", NOW - 6)],
-        logs={"web": ["starts", 'File "/srv/vx11/web.py", line 12, in do', 'File "/lib/json.py", line 9, in load']},
+        logs={"web": ["starts", *TRACE]},
         records=records,
         services=[Service("web", program=["python3", "web.py"], needed_by=["gateway"])],
         others=[OtherCase("TC-001", "passed", "", ["web"]), OtherCase("TC-002", "failed", "", ["cache"])],
@@ -66,7 +91,11 @@ def test_all_that_is_known_stands_in_it(full: Failure) -> None:
     assert found.metadata.intent_id == "PI-20251124T160001Z-e2e-1.TC-011"
     assert found.failure_summary.error_code == "window_crashed"
     assert found.failure_summary.detected_at.endswith("00.999999993Z")
-    assert (found.root_cause.primary.suspect, found.root_cause.primary.confidence) == ("web", 85)
+    primary = found.root_cause.primary
+    assert (primary.cause, primary.suspect, primary.kind) == ("crashed", "web", "service")
+    assert primary.confidence > 70
+    assert primary.derived.startswith("-4 before any sign, +8 exit_code, +1 traceback, in all ")
+    assert found.root_cause.signature == "crashed of web: exit code 1 / ValueError in do"
     assert found.root_cause.other_cases == ["TC-001, which uses it too: passed"]
     assert [point.number for point in found.technical_details.evidence_points] == [1, 2, 3, 4, 5]
     assert [item.deviation for item in found.technical_details.deviations] == ["+4.0 %"]
@@ -80,13 +109,52 @@ def test_all_that_is_known_stands_in_it(full: Failure) -> None:
     ]
 
 
-def test_the_evidence_of_the_failure_supports_the_suspect(full: Failure) -> None:
-    found = build(full, NOW)
-    assert found.root_cause.support == [
-        "evidence point 2: web: closed (crashed, it ended by itself with exit code 1)",
-        "evidence point 3: test test_it of the suite flow failed: web answered 500",
-        "evidence point 4: vx11_window web failed: it is gone",
+def test_what_speaks_for_and_against_is_told_with_its_place(full: Failure) -> None:
+    found = build(full, NOW).root_cause
+    assert [(ground.sign, ground.where) for ground in found.primary.supports] == [
+        ("exit_code", "madre's record 4"),
+        ("traceback", "logs/web.log:5"),
     ]
+    against = {one.cause: [(ground.sign, ground.where) for ground in one.contradicts] for one in found.alternatives}
+    assert ("exit_code", "madre's record 4") in against["bug"]
+    assert found.something_else + sum(one.confidence for one in [found.primary, *found.alternatives]) in range(97, 104)
+    text = render(build(full, NOW))
+    assert "its log has a stack trace: ValueError in do (web.py:12) (logs/web.log:5)" in text.replace("\\", "")
+
+
+def test_the_same_failure_is_known_again(full: Failure, make_failure: MakeFailure, tmp_path: Path) -> None:
+    write(tmp_path, replace(full, test_id="e2e-0", case="TC-001"), NOW - 10**10)
+    write(tmp_path, replace(full, test_id="e2e-0", case="TC-002"), NOW - 10**9)
+    write(tmp_path, replace(full, case="TC-003"), NOW)
+    write(tmp_path, make_failure(test_id="e2e-0", play_failure="task 'x': no"), NOW)
+    (tmp_path / "PI-broken").mkdir()
+    again = replace(full, explained=intent.explained(tmp_path), past=Past(runs=2))
+    found = build(again, NOW).root_cause
+    assert found.other_cases[0] == "TC-003 failed in the same way: PI-20251124T160001Z-e2e-1.TC-003"
+    assert found.earlier_runs == [
+        f"first seen at {build(full, NOW).failure_summary.detected_at}, in TC-001 of the run e2e-0: "
+        "PI-20251124T155951Z-e2e-0.TC-001",
+        f"seen 2 times before this, last at {build(full, NOW).failure_summary.detected_at}: "
+        "PI-20251124T160000Z-e2e-0.TC-002",
+        "2 earlier runs of this case lie in this evidence root, and 3 intents of other runs",
+    ]
+    assert build(full, NOW).root_cause.earlier_runs[0].startswith("not seen before: ")
+
+
+def test_the_schema_is_that_of_the_repository() -> None:
+    kept = Path(__file__).resolve().parents[3] / "matrices" / "intent.schema.json"
+    assert json.loads(kept.read_text(encoding="utf-8")) == intent.schema(), (
+        "vx11 intent schema > matrices/intent.schema.json"
+    )
+
+
+def test_what_is_written_fits_the_schema(full: Failure, make_failure: MakeFailure, tmp_path: Path) -> None:
+    for failure in (full, make_failure(case="TC-000")):
+        data = json.loads((write(tmp_path, failure, NOW) / intent.DATA).read_text(encoding="utf-8"))
+        jsonschema.validate(data, intent.schema())
+        del data["rollback"]
+        with pytest.raises(jsonschema.ValidationError, match="'rollback' is a required property"):
+            jsonschema.validate(data, intent.schema())
 
 
 def test_steps_back_are_shell_commands(full: Failure) -> None:
@@ -96,7 +164,7 @@ def test_steps_back_are_shell_commands(full: Failure) -> None:
         ["git", "-C", "/the repo", "diff", "0123abcd", "--", "/bundle"],
         ["git", "-C", "/the repo", "checkout", "--no-overlay", "0123abcd", "--", "/bundle"],
         ["vx11", "allowlist", "check", "--catalogue", "/bundle/catalogue.yml", "--allowlist", "/bundle/allowlist.yml"],
-        ["vx11", "run", "/bundle/matrix.yml", "--case", "TC-011"],
+        ["vx11", "run", "/bundle/matrix.yml", "--case", "TC-011", "||", "test", "$?", "-eq", "1"],
         ["vx11", "solo-madre", "--check"],
     ]
 
