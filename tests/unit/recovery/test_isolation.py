@@ -1,0 +1,57 @@
+"""Writing an intent changes its folder and nothing else, as the interpreter itself sees it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECORDED = Path(__file__).with_name("recorded.jsonl")
+# Every call that can change a file or start a program passes an audit event (PEP 578); what it is about is noted.
+WATCHED = """
+import json, os, sys
+from pathlib import Path
+from pydantic import TypeAdapter
+from vx11.recovery import intent
+from vx11.recovery.failure import Failure
+
+root, lines = Path(sys.argv[1]), Path(sys.argv[2]).read_text().splitlines()
+failures = [TypeAdapter(Failure).validate_json(line) for line in lines]
+CHANGING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+EVENTS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod",
+          "os.chown", "os.utime", "shutil.rmtree"}
+STARTS = ("subprocess", "os.exec", "os.posix_spawn", "os.fork", "os.system", "os.kill", "socket")
+seen = []
+
+def note(event, args):
+    if event == "open" and not isinstance(args[0], int) and args[2] & CHANGING:  # a number was opened before
+        seen.append(str(args[0]))
+    elif event in EVENTS:
+        seen.extend(str(arg) for arg in args if isinstance(arg, (str, os.PathLike)))
+    elif event.startswith(STARTS):
+        seen.append(f"{event} {args}")
+
+sys.addaudithook(note)
+for failure in failures:
+    intent.write(root, failure, 1_764_000_001_000_000_000)
+print(json.dumps(seen))
+"""
+
+
+@pytest.fixture
+def touched(tmp_path: Path) -> list[str]:
+    """What was opened for writing, made, renamed or started while the intents of all recorded failures were written."""
+    command = [sys.executable, "-B", "-c", WATCHED, str(tmp_path / "intents"), str(RECORDED)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+def test_nothing_outside_of_its_folder_is_written(touched: list[str], tmp_path: Path) -> None:
+    root = tmp_path / "intents"
+    folders = [path for path in root.iterdir() if path.is_dir()]
+    assert len(folders) == len(RECORDED.read_text(encoding="utf-8").splitlines())
+    assert len(touched) > 3 * len(folders)
+    assert [name for name in touched if not Path(name).is_relative_to(root)] == []
+    assert {path.name for folder in folders for path in folder.iterdir()} == {"PATCH_INTENT.md", "intent.json"}
