@@ -1,5 +1,6 @@
 """`vx11 run` writes a patch intent for each case that failed, and `vx11 intent` reads it."""
 
+import hashlib
 import json
 import stat
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.e2e.controls import SHIPPED
 from vx11.recovery import intent
 
 OPEN = {"vx11.power.vx11_window": {"service": "web", "ttl": "1m"}}
@@ -98,7 +100,9 @@ def test_the_case_is_judged_on_its_intent(ran: Any) -> None:
 def test_the_suspect_is_the_service_whose_answer_it_was(ran: Any) -> None:
     found = json.loads((intent_of(ran, "answers-wrong") / "intent.json").read_text())
     primary = found["root_cause"]["primary"]
-    assert (primary["suspect"], primary["kind"], primary["confidence"]) == ("web", "service", 65)
+    assert (primary["cause"], primary["suspect"], primary["kind"]) == ("wrong_answer", "web", "service")
+    assert primary["confidence"] > 80
+    assert [ground["sign"] for ground in primary["supports"]] == ["answers_wrong", "lived"]
     assert found["root_cause"]["alternatives"]
     assert found["failure_summary"]["phase"] == "suite"
     assert found["failure_summary"]["detected_at"] < found["metadata"]["generated"]
@@ -123,6 +127,8 @@ def test_a_failure_that_was_meant_is_explained_like_any_other(ran: Any) -> None:
     assert found["failure_summary"]["expected"]
     assert (found["failure_summary"]["phase"], found["failure_summary"]["error_code"]) == ("suite", "suite_failed")
     assert found["root_cause"]["primary"]["suspect"] == "web"
+    other, *_ = found["root_cause"]["other_cases"]
+    assert other.startswith("answers-wrong failed in the same way: PI-")
     assert any(
         text.startswith("answers-wrong, which uses it too: failed") for text in found["root_cause"]["other_cases"]
     )
@@ -132,7 +138,9 @@ def test_what_only_the_clean_up_shows_is_named(ran: Any) -> None:
     found = json.loads((intent_of(ran, "leaks") / "intent.json").read_text())
     assert found["failure_summary"]["phase"] == "clean-up"
     assert found["failure_summary"]["impact"] == "HIGH"
-    assert "1 processes of the playbook" in found["root_cause"]["primary"]["derived"]
+    primary = found["root_cause"]["primary"]
+    assert (primary["cause"], primary["suspect"]) == ("leak", "leaks")
+    assert "1 processes of the playbook" in primary["supports"][0]["observation"]
 
 
 def test_the_chain_has_what_was_written(ran: Any) -> None:
@@ -141,6 +149,41 @@ def test_the_chain_has_what_was_written(ran: Any) -> None:
     assert record["missing"] == []
     assert record["folder"] == str(intent_of(ran, "answers-wrong"))
     assert set(record["sha256"]) == {"PATCH_INTENT.md", "intent.json"}
+
+
+def test_what_was_written_is_what_the_chain_says(ran: Any) -> None:
+    folder, record = intent_of(ran, "answers-wrong"), record_of(ran, "answers-wrong")
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    assert record["sha256"] == digests
+
+
+def test_the_logs_that_it_names_are_in_the_evidence(ran: Any) -> None:
+    kept = ran.folder / "cases" / "answers-wrong" / "1" / "logs" / "web.log"
+    assert "listens on" in kept.read_text(encoding="utf-8")
+    manifest = json.loads((ran.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert "cases/answers-wrong/1/logs/web.log" in manifest["files"]
+
+
+def test_the_report_links_to_it(ran: Any) -> None:
+    page = (ran.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert f"{intent_of(ran, 'answers-wrong').name}/PATCH_INTENT.md" in page
+
+
+def test_the_case_that_is_about_failure_is_explained_to_its_line(run_matrix: Callable[..., Any]) -> None:
+    ran = run_matrix(SHIPPED, "--json", "--case", "TC-011")
+    assert (ran.code, ran.case("TC-011")["verdict"]) == (0, "passed")
+    folder = intent_of(ran, "TC-011")
+    assert intent.missing(folder) == []
+    found = json.loads((folder / "intent.json").read_text(encoding="utf-8"))
+    primary, (change,) = found["root_cause"]["primary"], found["proposed_patch"]["changes"]
+    assert (primary["cause"], primary["suspect"]) == ("bug", "buggy-service")
+    assert {ground["sign"] for ground in primary["supports"]} >= {"traceback", "says_5xx"}
+    program = (SHIPPED / change["file"]).read_text(encoding="utf-8").splitlines()
+    assert (change["file"], change["from"]) == ("services/buggy_service.py", program[change["line"] - 1].strip())
+    assert "self._texts[number]" in change["from"]
+    assert (change["to"], change["why"].startswith("IndexError: ")) == ("unknown", True)
+    assert (found["failure_summary"]["expected"], found["failure_summary"]["impact"]) == (True, "MEDIUM")
+    assert found["root_cause"]["signature"].startswith("bug of buggy-service: IndexError in page")
 
 
 def test_the_command_lists_and_shows_them(ran: Any, root: Path) -> None:

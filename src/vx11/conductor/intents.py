@@ -175,7 +175,7 @@ def failure(tried: Tried, seen: Seen, judgement: Judgement, lines: Mapping[str, 
         windows=seen.windows,
         logs=lines,
         records=seen.evidence,
-        requests=_requests(tried.folder, boot),
+        requests=asked(tried.folder, boot),
         samples=seen.samples,
         past=history.past(tried.chain.path.parent.parent, tried.test_id, tried.case.id),
         explained=intent.explained(tried.root),
@@ -192,7 +192,7 @@ def failed_tests(folder: Path) -> list[FailedTest]:
     return [replace(test, where=f"{path.relative_to(folder)}") for path in files for test in _failed_in(path)]
 
 
-def _requests(folder: Path, boot: int) -> list[Request]:
+def asked(folder: Path, boot: int) -> list[Request]:
     """Those of all suites to windows; `boot` is the wall time at which CLOCK_BOOTTIME was 0."""
     found = []
     for path in sorted((folder / "suites").glob("*/requests.jsonl")):

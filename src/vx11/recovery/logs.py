@@ -54,7 +54,8 @@ class Trace:
 
     Attributes:
         at: the number of the line that says what was raised; the first is 1.
-        file, line, function: the last frame that is no library's.
+        file, line, function: the last frame that is no library's; the function is a named one.
+        source: that line of the program, empty where the log does not have it.
         error: the name of what was raised.
         said: that line.
     """
@@ -65,6 +66,7 @@ class Trace:
     function: str
     error: str
     said: str
+    source: str = ""
 
     def __str__(self) -> str:
         where = f"{self.function} " if self.function else ""
@@ -77,17 +79,20 @@ def traces(lines: Sequence[str]) -> list[Trace]:
 
 
 def _trace(lines: Sequence[str], begin: int) -> Trace | None:
-    frames = []
+    frames: list[tuple[re.Match[str], str]] = []
     for number in range(begin + 1, len(lines)):
         line = lines[number]
         if match := _FRAME.match(line):
-            frames.append(match)
+            below = lines[number + 1] if number + 1 < len(lines) else ""
+            frames.append((match, "" if _FRAME.match(below) or not below.startswith("    ") else below.strip()))
         elif frames and line and not line[0].isspace():
             raised = _RAISED.match(line)
-            own = [frame for frame in frames if not _LIBRARY.search(frame["file"])] or frames
-            last = own[-1]
+            own = [frame for frame in frames if not _LIBRARY.search(frame[0]["file"])] or frames
+            last, source = own[-1]
+            named = [frame["function"] for frame, _ in own if frame["function"] and frame["function"][0] != "<"]
+            function = named[-1] if named else last["function"] or ""
             error = raised["error"].rpartition(".")[2] if raised else "an exception"
-            return Trace(number + 1, last["file"], int(last["line"]), last["function"] or "", error, line)
+            return Trace(number + 1, last["file"], int(last["line"]), function, error, line, source)
     return None
 
 

@@ -94,9 +94,16 @@ def _in_service(failure: Failure, cause: Cause) -> Proposed:
     if found:
         last = found[-1]
         why = f"{last.said.strip()}, raised in {last.function}; what is to be changed there needs a reader of the code"
-        return Proposed("code", cause.suspect, [_change(last.file, why, line=last.line)])
+        from_ = last.source or UNKNOWN
+        return Proposed("code", cause.suspect, [_change(_within(failure, last.file), why, line=last.line, from_=from_)])
     why = "the case sees the service from outside: it shows what is answered, not the line that answers so"
     return Proposed("code", cause.suspect, [_change(scripts[0] if scripts else UNKNOWN, why)])
+
+
+def _within(failure: Failure, file: str) -> str:
+    """A file as its bundle names it; one of elsewhere as it was told."""
+    path = Path(file)
+    return str(path.relative_to(failure.bundle) if path.is_relative_to(failure.bundle) else path)
 
 
 def _in_suite(failure: Failure, cause: Cause) -> Proposed:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
+from textwrap import shorten
 
 from vx11.recovery import findings, logs
 from vx11.recovery.failure import Call, FailedTest, Failure, Json
@@ -21,6 +22,7 @@ BEYOND, ENOUGH = 1.5, 3
 # Seconds of a processor that a program takes to come up; beyond them, the share of one that something still at work
 # uses on a machine where others work too, and the share of one that waits.
 COMING_UP, BUSY, IDLE = 0.3, 0.1, 0.05
+SHOWN = 160
 KILLED, SIGNALS = 137, range(129, 193)
 MADRE, TOKEN = "madre", "the token"
 _CODE = re.compile(r"exit code (-?\d+)")
@@ -47,6 +49,88 @@ _DEATHS = frozenset(
 )
 _HARM = _DEATHS | {"cut_off", "frozen", "killed_on_purpose", "expired_in_use"}
 _TIMES = frozenset({"ms", "s", "us", "min"})
+
+
+# What each sign is, as the docs tell it.
+MEANINGS = {
+    "exit_code": "a window closed as crashed, with an exit code from 1 to 127",
+    "exit_0": "the same with exit code 0: it stopped by itself",
+    "signal": "it ended by a signal other than SIGKILL",
+    "sigkill": "it ended by SIGKILL",
+    "vanished": "what ran in the window was gone",
+    "early_exit": "it ended before it was ready",
+    "not_ready": "it was not ready in time",
+    "check_refused": "its readiness check was answered with 4xx",
+    "check_failed": "its readiness check was answered with 5xx",
+    "check_unheard": "nobody listened where its readiness check asks",
+    "busy_start": "until then it used a tenth of a processor or more, beyond 0.3 s to come up",
+    "idle_start": "until then it used less than a twentieth",
+    "started_slowly_before": "in earlier runs it took more than half of its ready_timeout",
+    "started_quickly_before": "in earlier runs it never took so long",
+    "waited_in_vain": "what it needs did not open",
+    "was_needed": "another service did not open for want of it",
+    "lived": "it ran until the end of the case",
+    "expired_in_use": "its time was over before what failed was over, or before it was ready",
+    "memory_full": "it used nine tenths of its limit of memory or more",
+    "memory_spare": "it used less than six tenths of it",
+    "memory_unlimited": "it has no limit of memory",
+    "cpu_full": "it used nine tenths of its limit of processor time or more",
+    "iops_full": "between two looks it did nine tenths of its limit of I/O operations or more",
+    "pids_limited": "it has a limit of processes",
+    "pids_unlimited": "it has none",
+    "cut_off": "the fault network_partition was proven to bite",
+    "frozen": "the fault pause was proven to bite",
+    "killed_on_purpose": "the fault kill was proven to bite",
+    "fault_was_gone": "the fault was taken back before what failed was over",
+    "traceback": "its log has a stack trace",
+    "says_port_taken": "its log says that an address is in use",
+    "says_disk_full": "its log says that a disk, a quota or a file is full",
+    "says_no_memory": "its log says that memory is lacking",
+    "says_no_process": "its log says that no thread or process can be had",
+    "says_no_peer": "its log says that another service is not reached",
+    "says_deadly": "its log has the end by a deadly signal",
+    "says_stuck": "its log has what a runtime writes when something hangs",
+    "says_not_set_up": "its log says that a file, an argument or a module is missing",
+    "says_refused": "its log has an answer 401 or 403",
+    "not_allowed": "madre refused: not on the allowlist, or not with this entry",
+    "asks_too_much": "madre refused: more time, other limits, or what there is not",
+    "no_permit": "madre refused: token or scope",
+    "not_enforced": "madre refused: the engine cannot enforce a limit",
+    "core_cannot": "madre refused: evidence, engine, or an earlier window",
+    "madre_silent": "a call got no answer from madre",
+    "entry_silent": "the entry did not answer after the playbook",
+    "not_solo": "the host did not come back to SOLO_MADRE",
+    "left_behind": "something was left after the clean-up",
+    "no_window_left": "a test found no open window",
+    "suite_mistake": "a test raised something that is no assertion and none of its client's",
+    "suite_broken": "pytest could not run the suite to its end",
+    "says_unauthorised": "a test failed on 401 or 403",
+    "says_4xx": "a test failed on another 4xx",
+    "says_5xx": "a test failed on 5xx",
+    "cuts_off": "a test failed because a connection was closed",
+    "refuses_connections": "a test failed because a connection was refused",
+    "does_not_answer": "a test failed because there was no answer in time",
+    "answers_wrong": "a test failed on an assertion without a status",
+    "not_observed": "an assert was not observed",
+    "failed_before": "something else had failed by then",
+    "untrue": "an assert that is no figure does not hold",
+    "missed_slightly": "a figure misses its bound by a tenth or less",
+    "missed_widely": "a figure misses it by more",
+    "near_miss": "the same as missed_slightly, told of the services of the case",
+    "slow_figure": "a time misses its bound",
+    "bad_figure": "another figure misses its bound",
+    "beyond_past": "it is more than ever in earlier tries that passed, and half as much again as their median",
+    "within_past": "it is not",
+    "out_of_time": "the playbook was not done in time",
+    "suite_waited": "a suite had not come to its end then, told of the services of the case",
+    "suite_under_way": "the same, told of the case",
+    "task_failed": "a task failed",
+    "unplayable": "ansible-playbook ended before a task failed",
+    "own_call_failed": "what failed was a call of a module of ours, which tells more",
+    "other_harmed": "another service of the case came to harm before",
+    "service_harmed": "a service of the case came to harm",
+    "lacks_peer": "a service whose address it gets had no window that got ready",
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +195,7 @@ def _ends(failure: Failure) -> Iterator[Sign]:
             for sign in _unopened(service, detail):
                 yield replace(sign, where=where, ns=at)
         elif reason in (None, "solo_madre", "requested", "completed"):
-            said = f"it ran until its window was {'closed' if reason else 'looked at for the last time'}"
+            said = "it ran until its window was closed" if reason else "it still ran when its window was last looked at"
             yield Sign("lived", service, said, *_record(failure, window, "opened", "closed")[:1])
 
 
@@ -359,7 +443,8 @@ def _answers(test: FailedTest, failure: Failure) -> Iterator[Sign]:
     name, word = _outcome(test)
     services, how = _blamed(test, failure)
     for service in services:
-        said = f"test {test.name} of the suite {test.suite} failed{f' ({word})' if word else ''}: {test.message[:200]}"
+        shown = shorten(test.message, SHOWN, placeholder=" …")
+        said = f"test {test.name} of the suite {test.suite} failed{f' ({word})' if word else ''}: {shown}"
         key = f"{test.name} {word}".strip()
         yield Sign(name, service, f"{said}; {how}", test.where, 1 / len(services), key, test.ended_ns)
 

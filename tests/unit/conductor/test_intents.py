@@ -1,5 +1,6 @@
 """What the conductor gathers for a patch intent: failed tests, the state of git, when one is due."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from vx11.conductor import intents
 from vx11.conductor.intents import Judgement
 from vx11.conductor.judge import Judged
 from vx11.conductor.seen import Call
+from vx11.evidence.chain import EvidenceError
 
 Write = Callable[[str, str], Path]
 JUNIT = """<?xml version="1.0" encoding="utf-8"?>
@@ -93,3 +95,22 @@ def test_logs_that_nobody_can_tell_say_why() -> None:
     windows = [{"window_id": "1", "service": "web"}]
     with Madre("http://127.0.0.1:9", "token") as madre:
         assert intents.logs(madre, windows)["web"][0].startswith("unknown: no madre answers")
+
+
+def test_logs_are_kept_with_the_try_and_without_tokens(tmp_path: Path) -> None:
+    intents.keep(tmp_path, {"web": ["starts", "Bearer eyJhbGciOi.eyJzdWIi.c2ln"], "cache": []})
+    assert (tmp_path / "logs" / "web.log").read_text(encoding="utf-8") == "starts\nBearer [token]\n"
+    assert (tmp_path / "logs" / "cache.log").read_text(encoding="utf-8") == ""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(EvidenceError, match="evidence cannot be written to"):
+        intents.keep(tmp_path / "file", {"web": ["starts"]})
+
+
+def test_requests_of_suites_are_known_with_their_lines(tmp_path: Path) -> None:
+    folder = tmp_path / "suites" / "flow"
+    folder.mkdir(parents=True)
+    line = {"suite": "flow", "url": "http://127.0.0.1:1/x", "begun_ns": "5", "ms": 2.0, "status": None, "error": "no"}
+    (folder / "requests.jsonl").write_text(f"cut\n{json.dumps(line)}\n", encoding="utf-8")
+    (found,) = intents.asked(tmp_path, 1_000)
+    assert (found.url, found.status, found.error, found.ended_ns) == (line["url"], None, "no", 1_000 + 5 + 2_000_000)
+    assert found.where == "suites/flow/requests.jsonl:2"

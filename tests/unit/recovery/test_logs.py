@@ -66,3 +66,10 @@ def test_words_of_the_system_are_known_in_any_program(line: str, word: str) -> N
 )
 def test_what_every_log_says_means_nothing(line: str) -> None:
     assert list(logs.words([line])) == []
+
+
+def test_the_line_of_the_program_is_told_with_the_function_that_has_a_name() -> None:
+    within = [*TRACE[:6], '  File "/srv/app/notes.py", line 83, in <listcomp>', "    self._texts[number]", *TRACE[-2:]]
+    (found,) = logs.traces(within)
+    assert (found.function, found.source) == ("page", "self._texts[number]")
+    assert logs.traces(TRACE)[0].source == "texts = [self._texts[number] for number in numbers]"
