@@ -14,7 +14,7 @@ import yaml
 from vx11.conductor import intents
 from vx11.conductor.cell import Cell
 from vx11.engines.select import EngineName
-from vx11.recovery import proposal
+from vx11.recovery import proposal, rollback
 from vx11.recovery.failure import Failure
 from vx11.recovery.hypotheses import analyse
 
@@ -51,7 +51,7 @@ def test_each_step_does_what_it_says(
         git(bundle, "add", ".")
         git(bundle, "commit", "-q", "-m", "as it was")
     failure = Failure("e2e-1", "fails", "", 1, "0.1.0", 1, "", tmp_path, bundle / "matrix.yml")
-    steps = proposal.rollback(Failure(**{**vars(failure), "revision": intents.revision(bundle)}))
+    steps = rollback.steps(Failure(**{**vars(failure), "revision": intents.revision(bundle)}))
     before = tree(bundle)
     if not in_git:
         (told,) = [step.purpose for step in steps if MADE_A_COPY in step.purpose]

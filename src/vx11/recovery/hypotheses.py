@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vx11.recovery import signs
 from vx11.recovery.failure import Failure
 from vx11.recovery.rules import RULES, Kind, Rule
-from vx11.recovery.signs import Sign
+from vx11.recovery.sign import Sign
 
 __all__ = ["Analysis", "Cause", "Ground", "Kind", "analyse", "causes"]
 

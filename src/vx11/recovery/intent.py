@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from vx11.clock import iso, stamp
 from vx11.errors import InputError, Vx11Error
-from vx11.recovery import findings, hypotheses, proposal
+from vx11.recovery import findings, hypotheses, impact, proposal, rollback
 from vx11.recovery.failure import Explained, Failure
 from vx11.recovery.hypotheses import Analysis, Cause
 from vx11.recovery.model import (
@@ -125,8 +125,8 @@ def build(failure: Failure, now_ns: int) -> Intent:
             technical_details=_details(failure),
             root_cause=_root_cause(failure, analysis),
             proposed_patch=proposal.patch(failure, proposed),
-            impact=proposal.impact(failure, primary, proposed),
-            rollback=proposal.rollback(failure),
+            impact=impact.impact(failure, primary, proposed),
+            rollback=rollback.steps(failure),
             next_actions=proposal.next_actions(failure, primary),
             sign_off=[SignOff(role="Reviewer"), SignOff(role="Approver")],
         )

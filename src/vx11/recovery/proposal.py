@@ -1,4 +1,4 @@
-"""What a human may do about a cause: a patch to consider, what it means, how to take it back, what comes next.
+"""What a human may do about a cause: a patch to consider, and what comes next.
 
 Reads the files of the bundle; writes nothing.
 """
@@ -14,16 +14,13 @@ from typing import Any, Literal
 from vx11 import yamlfile
 from vx11.recovery import edits, findings, logs
 from vx11.recovery.edits import Edit
-from vx11.recovery.failure import Failure, Json, Revision
+from vx11.recovery.failure import Failure, Json
 from vx11.recovery.hypotheses import Cause, Kind
-from vx11.recovery.model import UNKNOWN, Change, Check, Impact, Patch, Resource, Step
+from vx11.recovery.model import UNKNOWN, Change, Check, Patch
 from vx11.units import MIB, show_duration, show_size
 
 CATALOGUE, ALLOWLIST, DIFF = "catalogue.yml", "allowlist.yml", "proposed.diff"
-PATHS_SHOWN = 10
 MORE = 2
-# What `vx11 run` ends with when a case did not pass.
-FAILED = 1
 _Type = Literal["config", "code", "dependency", "unknown"]
 _VALIDATION = (
     "the case and the whole matrix are run again, and pass",
@@ -31,7 +28,6 @@ _VALIDATION = (
     "performance: processor, memory and I/O are compared with those of this run",
     "security review: no token, port, capability or service is opened that was not",
 )
-_UNTOUCHED = "as now: the change does not concern it"
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def patch(failure: Failure, proposed: Proposed) -> Patch:
     """Section 5."""
     checks = [Check(text=text) for text in _VALIDATION]
     if proposed.edits:
-        command = f"{_shell('patch', '--dry-run', '-p1', '-d', failure.bundle)} < {DIFF}"
+        command = f"{shell('patch', '--dry-run', '-p1', '-d', failure.bundle)} < {DIFF}"
         told = f"{DIFF} beside this file; whether it still fits shows, from this folder: {command}"
     else:
         told = "none: what would have to be written is not known"
@@ -148,7 +144,7 @@ def _limit(name: str, show: Callable[[Any], str], write: Callable[[float], str])
     """A change of a limit to twice as much."""
 
     def make(failure: Failure, cause: Cause) -> Proposed:
-        limits = _window(failure, cause.suspect).get("resources") or {}
+        limits = window_of(failure, cause.suspect).get("resources") or {}
         now = limits.get(name) or limits.get("write_iops" if name == "iops" else name) or limits.get("read_iops")
         if now is None:
             return _nowhere(failure, cause)
@@ -241,7 +237,7 @@ def _allow(failure: Failure, service: str, why: str) -> Change:
     location = ("services", service, "sha256")
     known = edits.at(data, location)
     line = yamlfile.line_of(data, location) if known else None
-    command = _shell(
+    command = shell(
         "vx11", "allowlist", "update", "--catalogue", CATALOGUE, "--allowlist", ALLOWLIST, "--service", service
     )
     return Change(
@@ -317,7 +313,7 @@ def _dependency(failure: Failure, cause: Cause) -> Proposed:
 
 def _ttl(failure: Failure, cause: Cause) -> Proposed:
     """Half as much again as what the case needed until it failed; a case that was cut off needs more."""
-    window = _window(failure, cause.suspect)
+    window = window_of(failure, cause.suspect)
     had = next((r["data"].get("ttl_s") for r in failure.records if r["subject"] == window.get("window_id")
                 and r["action"] == "opening"), None)  # fmt: skip
     opened = next((int(r["wall_ns"]) for r in failure.records if r["subject"] == window.get("window_id")), None)
@@ -425,123 +421,9 @@ _BY_KIND: Mapping[Kind, Callable[[Failure, Cause], Proposed]] = {
 }
 
 
-def impact(failure: Failure, cause: Cause, proposed: Proposed) -> Impact:
-    """Section 6."""
-    return Impact(systems=_systems(failure, cause), resources=_resources(failure, cause, proposed))
-
-
-def _systems(failure: Failure, cause: Cause) -> list[Check]:
-    after = failure.clean_up
-    if after is None:
-        why = "unknown: the clean-up was not seen"
-        entry, solo = Check(text=f"tentaculo_link: {why}"), Check(text=f"SOLO_MADRE: {why}")
-    else:
-        answered = "answered" if after.entry_answers else "did not answer"
-        entry = Check(marked=not after.entry_answers, text=f"tentaculo_link: GET /health {answered} after the failure")
-        whole = after.solo_madre and not after.leaked
-        left = f"; left: {', '.join(after.leaked)}" if after.leaked else ""
-        proved = f"proved {after.seconds:.1f} s after the playbook" if after.solo_madre else "not reached"
-        solo = Check(marked=not whole, text=f"SOLO_MADRE: {proved}{left}")
-    return [entry, solo, *_others(failure, cause)]
-
-
-def _others(failure: Failure, cause: Cause) -> list[Check]:
-    needing = failure.service(cause.suspect).needed_by
-    beside = [str(w["service"]) for w in failure.windows if w["service"] != cause.suspect]
-    named = [f"{name} (depends on {cause.suspect})" for name in needing]
-    named += [f"{name} (had a window in this case)" for name in dict.fromkeys(beside) if name not in needing]
-    text = ", ".join(named) or f"none that depends on {cause.suspect} or had a window in this case"
-    return [Check(marked=bool(named), text=f"other services: {text}")]
-
-
-def _resources(failure: Failure, cause: Cause, proposed: Proposed) -> list[Resource]:
-    window = _window(failure, cause.suspect)
-    current = {"CPU": _cpu(window), "memory": _memory(window), "IOPS": _iops(window)}
-    concrete = any(change.to != UNKNOWN for change in proposed.changes)
-    other = (_UNTOUCHED, "none") if concrete else ("unknown: the change is not written yet", "unknown")
-    rows = {name: (now, *proposed.means.get(name, other)) for name, now in current.items()}
-    return [Resource(name=name, current=now, estimated=after, change=by) for name, (now, after, by) in rows.items()]
-
-
-def _window(failure: Failure, service: str) -> Json:
-    """The last one of the suspect; of the case's only one, when the suspect is none; else nothing."""
-    own = [window for window in failure.windows if window["service"] == service]
-    return own[-1] if own else failure.windows[0] if len(failure.windows) == 1 else {}
-
-
-_NOT_MEASURED = "unknown: no usage of it was measured"
-
-
-def _cpu(window: Json) -> str:
-    usage = window.get("usage") or {}
-    if usage.get("cpu_percent") is None:
-        return _NOT_MEASURED
-    return f"{usage['cpu_percent']:.1f} % of one core{_limited(window, 'cpu')}"
-
-
-def _memory(window: Json) -> str:
-    usage = window.get("usage") or {}
-    if usage.get("memory_peak_bytes") is None:
-        return _NOT_MEASURED
-    limit = (window.get("resources") or {}).get("memory")
-    return f"{show_size(usage['memory_peak_bytes'])} at most" + (f", limit {show_size(limit)}" if limit else "")
-
-
-def _iops(window: Json) -> str:
-    usage, seconds = window.get("usage") or {}, window.get("open_s")
-    done = [usage[name] for name in ("io_read_ops", "io_write_ops") if usage.get(name) is not None]
-    if not done or not seconds:
-        return _NOT_MEASURED
-    return f"{sum(done) / seconds:.1f} a second{_limited(window, 'write_iops')}"
-
-
-def _limited(window: Json, name: str) -> str:
-    limit = (window.get("resources") or {}).get(name)
-    return f", limit {limit:g}" if limit else ""
-
-
-def rollback(failure: Failure) -> list[Step]:
-    """Section 7: back to how this run found it."""
-    catalogue, allowlist = failure.bundle / CATALOGUE, failure.bundle / ALLOWLIST
-    check = _shell("vx11", "allowlist", "check", "--catalogue", catalogue, "--allowlist", allowlist)
-    again = f"{_shell('vx11', 'run', failure.matrix, '--case', failure.case)} || test $? -eq {FAILED}"
-    return [
-        Step(purpose="close every window, so that nothing runs with the patch", command="vx11 solo-madre"),
-        *(_from_git(failure.revision, failure.bundle) if failure.revision else _from_copy(failure.bundle)),
-        Step(purpose="what may be opened is what was allowed", command=check),
-        Step(purpose="the case comes to its end as before the patch, which may be to fail", command=again),
-        Step(purpose="only the core runs", command="vx11 solo-madre --check"),
-    ]
-
-
-def _from_copy(bundle: Path) -> list[Step]:
-    kept = bundle.with_name(f"{bundle.name}.before-patch")
-    made = _shell("cp", "-a", "--", bundle, kept)
-    purpose = (
-        "bring the bundle back; the commit to return to is unknown, since it is in no git repository, so make a copy "
-        f"before it is patched: {made}"
-    )
-    return [Step(purpose=purpose, command=_shell("cp", "-a", "--", f"{kept}/.", bundle))]
-
-
-def _from_git(revision: Revision, bundle: Path) -> list[Step]:
-    purpose = "bring the bundle back to the commit of this run"
-    if revision.changed:
-        shown = ", ".join(revision.changed[:PATHS_SHOWN])
-        more = f" and {len(revision.changed) - PATHS_SHOWN} more" if len(revision.changed) > PATHS_SHOWN else ""
-        purpose += f"; this discards what was changed and not committed then: {shown}{more}"
-    git = ("git", "-C", revision.root)
-    diff = _shell(*git, "diff", revision.commit, "--", bundle)
-    back = _shell(*git, "checkout", "--no-overlay", revision.commit, "--", bundle)
-    return [
-        Step(purpose="see what differs from the commit of this run", command=diff),
-        Step(purpose=purpose, command=back),
-    ]
-
-
 def next_actions(failure: Failure, cause: Cause) -> list[Check]:
     """Section 8."""
-    window = _shell("vx11", "window", "open", cause.suspect, "--ttl", "5m")
+    window = shell("vx11", "window", "open", cause.suspect, "--ttl", "5m")
     where = f" ({window})" if cause.kind in (Kind.SERVICE, Kind.LIMITS) else ""
     return [
         Check(text="human review: somebody reads the evidence and decides on the primary suspect"),
@@ -551,5 +433,12 @@ def next_actions(failure: Failure, cause: Cause) -> list[Check]:
     ]
 
 
-def _shell(*words: str | Path) -> str:
+def window_of(failure: Failure, service: str) -> Json:
+    """The last one of the suspect; of the case's only one, when the suspect is none; else nothing."""
+    own = [window for window in failure.windows if window["service"] == service]
+    return own[-1] if own else failure.windows[0] if len(failure.windows) == 1 else {}
+
+
+def shell(*words: str | Path) -> str:
+    """A command for a shell."""
     return shlex.join(map(str, words))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vx11.recovery.rules import RULES, Rule
-from vx11.recovery.signs import MEANINGS
+from vx11.recovery.sign import MEANINGS
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "intents.md"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vx11.recovery import hypotheses
 from vx11.recovery.failure import Assert, Call, CleanUp, Failure, Past, Service
 from vx11.recovery.rules import RULES, Kind, Rule
-from vx11.recovery.signs import Sign
+from vx11.recovery.sign import Sign
 
 MakeFailure = Callable[..., Failure]
 NAMES = sorted({name for rule in RULES for name in (*rule.opens, *rule.others)})
