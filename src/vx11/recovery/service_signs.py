@@ -78,7 +78,6 @@ def _unopened(service: str, detail: str) -> Iterator[Sign]:
     said = f"its window did not open: {detail}"
     code = exit_code(detail)
     if needed := _NEEDS.search(detail):
-        yield Sign("waited_in_vain", service, said, "")
         yield Sign("was_needed", needed[1], f"{service} needs it, and did not open for want of it", "")
     elif "not ready within" in detail:
         yield Sign("not_ready", service, said, "", key="not ready in time")
@@ -116,37 +115,30 @@ def _usage(failure: Failure) -> Iterator[Sign]:
     for window in failure.windows:
         usage, limits = window.get("usage") or {}, window.get("resources") or {}
         service, where = str(window["service"]), record_of(failure, window, "closed", "opened")[0]
-        yield from _of_limit(service, "memory", usage.get("memory_peak_bytes"), limits.get("memory"), where, show_size)
+        yield from _of_memory(service, usage.get("memory_peak_bytes"), limits.get("memory"), where)
         cpu = max((usage.get(name) or 0.0 for name in ("cpu_percent", "cpu_peak_percent")), default=0.0)
-        limit = limits.get("cpu")
-        yield from _of_limit(
-            service, "cpu", cpu or None, 100 * limit if limit else None, where, lambda percent: f"{percent:.0f} %"
-        )
+        if limits.get("cpu") and cpu >= FULL * 100 * limits["cpu"]:
+            yield Sign("cpu_full", service, f"it used {cpu:.0f} % of a limit of {100 * limits['cpu']:.0f} %", where)
         for kind in ("read", "write"):
-            rate = _highest_rate(failure.samples, window.get("window_id"), f"io_{kind}_ops")
-            yield from _of_limit(service, "iops", rate, limits.get(f"{kind}_iops"), "usage.jsonl", _per_second)
+            rate, limit = _highest_rate(failure.samples, window.get("window_id"), kind), limits.get(f"{kind}_iops")
+            if limit and rate >= FULL * limit:
+                said = f"it did {rate:.0f} {kind} operations a second, of a limit of {limit}"
+                yield Sign("iops_full", service, said, "usage.jsonl")
         name = "pids_limited" if limits.get("pids") else "pids_unlimited"
         yield Sign(name, service, f"its limit of processes is {limits.get('pids') or 'none'}", where)
 
 
-def _per_second(rate: float) -> str:
-    return f"{rate:.0f} operations a second"
-
-
-def _of_limit(
-    service: str, what: str, used: float | None, limit: float | None, where: str, show: Callable[..., str]
-) -> Iterator[Sign]:
+def _of_memory(service: str, peak: int | None, limit: int | None, where: str) -> Iterator[Sign]:
     if not limit:
-        yield Sign(f"{what}_unlimited", service, f"its window has no limit of {what}", where)
-    elif used is not None and used >= FULL * limit:
-        yield Sign(f"{what}_full", service, f"of {what} it used {show(used)} of a limit of {show(limit)}", where)
-    elif used is not None and used < SPARE * limit:
-        said = f"of {what} it used no more than {show(used)} of a limit of {show(limit)}"
-        yield Sign(f"{what}_spare", service, said, where)
+        yield Sign("memory_unlimited", service, "its window has no limit of memory", where)
+    elif peak is not None and not SPARE * limit <= peak < FULL * limit:
+        said = f"of memory it used {show_size(peak)} at most, of a limit of {show_size(limit)}"
+        yield Sign("memory_full" if peak >= FULL * limit else "memory_spare", service, said, where)
 
 
-def _highest_rate(samples: Sequence[Json], window_id: object, name: str) -> float | None:
-    """Operations a second between any two looks."""
+def _highest_rate(samples: Sequence[Json], window_id: object, kind: str) -> float:
+    """Operations a second between any two looks; 0 when there are none."""
+    name = f"io_{kind}_ops"
     looks = [window.get("usage") for look in samples for window in look["windows"] if window["window_id"] == window_id]
     known = {look["sampled_at"]: look[name] for look in looks if look and look.get(name) is not None}
     rates = [
@@ -154,7 +146,7 @@ def _highest_rate(samples: Sequence[Json], window_id: object, name: str) -> floa
         for first, second in pairwise(sorted(known))
         if (seconds := _seconds(first, second)) > 0
     ]
-    return max(rates, default=None)
+    return max(rates, default=0.0)
 
 
 def _seconds(first: str, second: str) -> float:

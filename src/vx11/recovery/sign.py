@@ -25,7 +25,6 @@ MEANINGS = {
     "idle_start": "until then it used less than a twentieth",
     "started_slowly_before": "in earlier runs it took more than half of its ready_timeout",
     "started_quickly_before": "in earlier runs it never took so long",
-    "waited_in_vain": "what it needs did not open",
     "was_needed": "another service did not open for want of it",
     "lived": "it ran until the end of the case",
     "expired_in_use": "its time was over before what failed was over, or before it was ready",

@@ -3,6 +3,8 @@
 import json
 import shlex
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -34,6 +36,7 @@ from vx11.recovery.intent import IntentError, build, missing, render, write
 MakeFailure = Callable[..., Failure]
 MakeWindow = Callable[..., dict[str, Any]]
 NOW = 1_764_000_001_000_000_000
+CHECKOUT = Path(__file__).resolve().parents[3]
 HEADINGS = [f"{number}. {name}" for number, name in enumerate(intent.SECTIONS, start=1)]
 LINES = st.text(st.sampled_from("a1.-+#=|\\`~*_[]<>!&: \n\r\x00\ud800{}%"), min_size=1, max_size=60)
 TRACE = [
@@ -141,11 +144,11 @@ def test_the_same_failure_is_known_again(full: Failure, make_failure: MakeFailur
     assert build(full, NOW).root_cause.earlier_runs[0].startswith("not seen before: ")
 
 
-def test_the_schema_is_that_of_the_repository() -> None:
-    kept = Path(__file__).resolve().parents[3] / "matrices" / "intent.schema.json"
-    assert json.loads(kept.read_text(encoding="utf-8")) == intent.schema(), (
-        "vx11 intent schema > matrices/intent.schema.json"
-    )
+def test_the_schema_is_that_of_the_repository_and_is_printed() -> None:
+    kept = json.loads((CHECKOUT / "matrices" / "intent.schema.json").read_text(encoding="utf-8"))
+    assert kept == intent.schema(), "vx11 intent schema > matrices/intent.schema.json"
+    command = [sys.executable, "-m", "vx11", "intent", "schema"]
+    assert json.loads(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout) == kept
 
 
 def test_what_is_written_fits_the_schema(full: Failure, make_failure: MakeFailure, tmp_path: Path) -> None:
