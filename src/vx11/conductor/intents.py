@@ -130,8 +130,9 @@ def write(
     """
     try:
         folder = intent.write(tried.root, failure(tried, seen, judgement, lines), time.time_ns())
-    except (Vx11Error, OSError) as error:
-        tried.chain.append("conductor", ACTION, tried.case.id, {"written": False, "why": str(error)})
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the explanation, the case keeps its verdict
+        why = str(error) if isinstance(error, Vx11Error | OSError) else repr(error)
+        tried.chain.append("conductor", ACTION, tried.case.id, {"written": False, "why": why})
         return None, False
     lacking = intent.missing(folder)
     digests = {path.name: _digest(path) for path in sorted(folder.iterdir())}

@@ -5,16 +5,17 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from vx11.client import Madre
 from vx11.conductor import intents
-from vx11.conductor.intents import Judgement
+from vx11.conductor.intents import Judgement, Tried
 from vx11.conductor.judge import Judged
-from vx11.conductor.seen import Call
-from vx11.evidence.chain import EvidenceError
+from vx11.conductor.seen import Call, Seen
+from vx11.evidence.chain import Chain, EvidenceError
 
 Write = Callable[[str, str], Path]
 JUNIT = """<?xml version="1.0" encoding="utf-8"?>
@@ -114,3 +115,15 @@ def test_requests_of_suites_are_known_with_their_lines(tmp_path: Path) -> None:
     (found,) = intents.asked(tmp_path, 1_000)
     assert (found.url, found.status, found.error, found.ended_ns) == (line["url"], None, "no", 1_000 + 5 + 2_000_000)
     assert found.where == "suites/flow/requests.jsonl:2"
+
+
+def test_a_mistake_in_the_explanation_is_recorded_and_takes_nothing_else(tmp_path: Path) -> None:
+    chain = Chain(tmp_path / "evidence.jsonl")
+    case = SimpleNamespace(id="TC-1")
+    tried = Tried(tmp_path / "intents", "e2e-1", None, chain, case, tmp_path, 1, {})  # type: ignore[arg-type]
+    judgement = Judgement((BROKEN,), "it failed", "")
+    assert intents.write(tried, Seen(), judgement, {}) == (None, False)
+    chain.close()
+    record = json.loads((tmp_path / "evidence.jsonl").read_text(encoding="utf-8"))
+    assert (record["action"], record["data"]["written"]) == ("patch_intent", False)
+    assert record["data"]["why"].startswith("AttributeError(")
