@@ -124,9 +124,9 @@ def _lines(path: Path) -> list[str]:
 
 
 def diff(bundle: Path, edits: Sequence[Edit]) -> str:
-    """The edits as a unified diff against the bundle, for `patch -p1` in its folder; empty for none."""
+    """The edits of files of the bundle as a unified diff, for `patch -p1` in its folder; empty for none."""
     text: list[str] = []
-    for file in dict.fromkeys(edit.file for edit in edits):
+    for file in dict.fromkeys(edit.file for edit in edits if edit.file.is_relative_to(bundle)):
         before = _lines(file)
         after = list(before)
         for edit in sorted((one for one in edits if one.file == file), key=lambda one: -one.line):

@@ -57,11 +57,11 @@ def propose(failure: Failure, cause: Cause) -> Proposed:
 def patch(failure: Failure, proposed: Proposed) -> Patch:
     """Section 5."""
     checks = [Check(text=text) for text in _VALIDATION]
-    if proposed.edits:
+    if diff(failure, proposed):
         command = f"{shell('patch', '--dry-run', '-p1', '-d', failure.bundle)} < {DIFF}"
         told = f"{DIFF} beside this file; whether it still fits shows, from this folder: {command}"
     else:
-        told = "none: what would have to be written is not known"
+        told = "none: what would have to be written is not known, or stands outside of the bundle"
     return Patch(
         type=proposed.type, target=proposed.target, changes=list(proposed.changes), diff=told, validation=checks
     )
@@ -76,8 +76,8 @@ def _change(file: str, why: str, *, line: int | Literal["unknown"] = UNKNOWN, fr
     return Change(file=file, line=line, from_=from_, to=UNKNOWN, why=why)
 
 
-def _edited(edit: Edit, why: str) -> Change:
-    return Change(file=edit.file.name, line=edit.line, from_=edit.from_, to=edit.to, why=why)
+def _edited(failure: Failure, edit: Edit, why: str) -> Change:
+    return Change(file=_within(failure, edit.file), line=edit.line, from_=edit.from_, to=edit.to, why=why)
 
 
 # Code -----------------------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def _in_service(failure: Failure, cause: Cause) -> Proposed:
     return Proposed("code", cause.suspect, [_change(scripts[0] if scripts else UNKNOWN, why)])
 
 
-def _within(failure: Failure, file: str) -> str:
+def _within(failure: Failure, file: str | Path) -> str:
     """A file as its bundle names it; one of elsewhere as it was told."""
     path = Path(file)
     return str(path.relative_to(failure.bundle) if path.is_relative_to(failure.bundle) else path)
@@ -226,7 +226,7 @@ def _with_allowlist(
     failure: Failure, service: str, target: str, edit: Edit, why: str, means: Mapping[str, tuple[str, str]]
 ) -> Proposed:
     """A change of a service's entry is one of what may be opened, too."""
-    changes = [_edited(edit, why)]
+    changes = [_edited(failure, edit, why)]
     if edit.file.name == CATALOGUE:
         changes.append(_allow(failure, service, "the entry is another one then, which somebody has to allow"))
     return Proposed("config", target, changes, [edit], means)
@@ -325,7 +325,7 @@ def _ttl(failure: Failure, cause: Cause) -> Proposed:
     means = {"CPU": ("as now, for longer", f"open up to {after} s")}
     for file, location in _asked(failure, cause.suspect, "ttl"):
         if edit := edits.set_value(file, location, f"{after}s"):
-            return Proposed("config", target, [_edited(edit, why)], [edit], means)
+            return Proposed("config", target, [_edited(failure, edit, why)], [edit], means)
     from_ = f"ttl: {float(had):g}s" if had is not None else UNKNOWN
     change = Change(file=_case_file(failure), line=UNKNOWN, from_=from_, to=f"ttl: {after}s", why=why)
     return Proposed("config", target, [change], means=means)
@@ -343,7 +343,7 @@ def _in_request(failure: Failure, cause: Cause) -> Proposed:
         why = f"{cause.suspect} may stay open for {show_duration(most)} at most, by max_ttl of its entry"
         for file, location in _asked(failure, cause.suspect, "ttl"):
             if edit := edits.set_value(file, location, f"{most:g}s"):
-                return Proposed("config", failure.case, [_edited(edit, why)], [edit])
+                return Proposed("config", failure.case, [_edited(failure, edit, why)], [edit])
     told = cause.supports[0].sign.text if cause.supports else cause.rule.claim
     return Proposed("config", failure.case, [_change(_case_file(failure), f"what is to be asked for instead: {told}")])
 
@@ -384,7 +384,7 @@ def _bound(failure: Failure, cause: Cause) -> Proposed:
         why = f"a fifth more than the most of {len(past)} earlier tries and this one, {worst:g}"
         quoted = f'"{after}"' if comparison and comparison[1] and comparison[1].startswith(">") else after
         if edit := edits.set_value(failure.matrix, spots[0], quoted):
-            return Proposed("config", failure.case, [_edited(edit, why)], [edit])
+            return Proposed("config", failure.case, [_edited(failure, edit, why)], [edit])
     line = yamlfile.line_of(data, spots[0]) if spots else None
     why = "one run does not show how much the figure varies; measure several before a bound is changed"
     now = f"{item.name}: {item.expected}"

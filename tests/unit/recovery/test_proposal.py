@@ -142,6 +142,14 @@ def test_a_limit_that_the_case_asks_for_is_changed_there(propose: Any, bundle: P
     assert (change.file, change.line, change.to) == ("tc.yml", 6, "resources: {memory: 80MB}")
 
 
+def test_a_playbook_outside_of_the_bundle_is_told_and_not_in_the_diff(
+    propose: Any, bundle: Path, tmp_path: Path, make_window: MakeWindow
+) -> None:
+    playbook = shutil.move(bundle / "tc.yml", tmp_path / "tc.yml")
+    (change,), diff = propose(windows=[killed(make_window(), 40 * MIB)], playbook=playbook)
+    assert (change.file, change.line, diff) == (str(playbook), 6, "")
+
+
 def test_a_throttle_is_changed_before_the_catalogue(propose: Any, make_window: MakeWindow) -> None:
     window = make_window("cache", resources={"cpu": 0.2}, usage={"cpu_percent": 19.9})
     test = FailedTest("flow", "test_it", "httpx.ReadTimeout: timed out", ended_ns=NOW)
