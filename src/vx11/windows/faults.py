@@ -155,12 +155,9 @@ class Faults:
                 what = f"{fault} of {slot.window.service} was not taken back, so its window has to be closed: {error}"
                 raise FaultFailed(what) from error
 
-            def save(window: Window) -> None:
-                self._books.save(window)
-                self._books.fault("fault_gone", window, actor, fault, proof=seen)
-
+            self._books.fault("fault_gone", slot.window, actor, fault, proof=seen)
             tell = partial(self._books.tell, Kind.FAULT_REVERTED)
-            return Proven(*slot.change(partial(_without, fault), save, tell), seen)
+            return Proven(*slot.change(partial(_without, fault), self._books.save, tell), seen)
 
     def _expect_possible(self, window: Window, fault: Fault, means: _Means) -> Running:
         if window.state is State.OPENING:
