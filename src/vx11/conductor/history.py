@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vx11.conductor.seen import calls
-from vx11.evidence.runs import CHAIN, INDEX
+from vx11.evidence.layout import CHAIN, INDEX
 from vx11.recovery.failure import Past
 from vx11.recovery.findings import number
 

@@ -20,7 +20,8 @@ from vx11.conductor.judge import CaseResult, Judged
 from vx11.conductor.matrix import Case, Matrix
 from vx11.conductor.seen import STEPS, Call, Cleaned, Json, Seen, requests
 from vx11.errors import Vx11Error
-from vx11.evidence.chain import Chain, EvidenceError
+from vx11.evidence.appending import EvidenceError
+from vx11.evidence.chain import Chain
 from vx11.recovery import intent
 from vx11.recovery.failure import (
     Assert,

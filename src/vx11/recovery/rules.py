@@ -221,7 +221,7 @@ RULES: tuple[Rule, ...] = (
         "hangs",
         Kind.SERVICE,
         "it takes a request and does not answer it",
-        {"does_not_answer": 6.0, "suite_waited": 6.0},
+        {"does_not_answer": 6.0, "suite_waited": 6.0, "asked_by_silent": 3.0},
         {
             "lived": 2.0,
             "says_stuck": 3.0,

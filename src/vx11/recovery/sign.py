@@ -67,6 +67,7 @@ MEANINGS = {
     "cuts_off": "a test failed because a connection was closed",
     "refuses_connections": "a test failed because a connection was refused",
     "does_not_answer": "a test failed because there was no answer in time",
+    "asked_by_silent": "a service that gave no answer in time knows its address",
     "answers_wrong": "a test failed on an assertion without a status",
     "not_observed": "an assert was not observed",
     "failed_before": "something else had failed by then",

@@ -106,6 +106,17 @@ def _context(failure: Failure, found: Sequence[Sign]) -> Iterator[Sign]:
         for about in {failure.case, *(test.suite for test in failure.tests)}:
             yield Sign("service_harmed", about, f"{first.about} came to harm: {first.text}", first.where)
     yield from _lonely(failure)
+    yield from _behind(failure, found)
+
+
+def _behind(failure: Failure, found: Sequence[Sign]) -> Iterator[Sign]:
+    """Services that another one, which gave no answer, may have been waiting for."""
+    for sign in found:
+        if sign.name == "does_not_answer" and sign.share == 1:
+            for other in set(failure.service(sign.about).neighbours) & set(services(failure)):
+                yield Sign(
+                    "asked_by_silent", other, f"{sign.about}, which knows its address, did not answer", sign.where
+                )
 
 
 def _lonely(failure: Failure) -> Iterator[Sign]:

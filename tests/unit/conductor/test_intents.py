@@ -15,7 +15,8 @@ from vx11.conductor import intents
 from vx11.conductor.intents import Judgement, Tried
 from vx11.conductor.judge import Judged
 from vx11.conductor.seen import Call, Seen
-from vx11.evidence.chain import Chain, EvidenceError
+from vx11.evidence.appending import EvidenceError
+from vx11.evidence.chain import Chain
 
 Write = Callable[[str, str], Path]
 JUNIT = """<?xml version="1.0" encoding="utf-8"?>
