@@ -41,6 +41,7 @@ class Surroundings:
         intents: folder of patch intents.
         scale: by how much waits and times to live are longer than the matrix says.
         verdicts: of the cases that have theirs by now.
+        redact: takes the secrets that the run knows out of a text.
     """
 
     test_id: str
@@ -54,6 +55,7 @@ class Surroundings:
     intents: Path
     scale: float = 1.0
     verdicts: dict[str, CaseResult] = field(default_factory=dict)
+    redact: Callable[[str], str] = str
 
 
 class Attempt:
@@ -152,6 +154,7 @@ class Attempt:
             folder=self._folder,
             number=self._number,
             verdicts=dict(around.verdicts),
+            redact=around.redact,
         )
         folder, is_complete = intents.write(tried, found, judgement, logs)
         return replace(cleaned, intent=folder, intent_complete=is_complete)

@@ -3,7 +3,7 @@
 import hashlib
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -52,6 +52,7 @@ class Tried:
         folder: of its evidence.
         number: 1 for the first.
         verdicts: the cases of the run that have theirs.
+        redact: takes the secrets that the run knows out of a text.
     """
 
     root: Path
@@ -62,6 +63,7 @@ class Tried:
     folder: Path
     number: int
     verdicts: Mapping[str, CaseResult]
+    redact: Callable[[str], str] = str
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def write(
         Its folder, None when it could not be written, and whether it has every section.
     """
     try:
-        folder = intent.write(tried.root, failure(tried, seen, judgement, lines), time.time_ns())
+        folder = intent.write(tried.root, failure(tried, seen, judgement, lines), time.time_ns(), tried.redact)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the explanation, the case keeps its verdict
         why = str(error) if isinstance(error, Vx11Error | OSError) else repr(error)
         tried.chain.append("conductor", ACTION, tried.case.id, {"written": False, "why": why})

@@ -161,6 +161,7 @@ def run(options: Options, progress: Progress) -> RunResult:
             written=[folder.root, intents, *([options.report.resolve()] if options.report else [])],
             intents=intents,
             scale=options.time_scale,
+            redact=redactor.text,
         )
         return _Run(options, around, folder, signer, redactor, progress, hosts).all()
 

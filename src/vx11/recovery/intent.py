@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -134,8 +134,11 @@ def build(failure: Failure, now_ns: int) -> Intent:
         raise IntentError(f"there is no intent for {failure.case}: {error}") from error
 
 
-def write(root: Path, failure: Failure, now_ns: int) -> Path:
+def write(root: Path, failure: Failure, now_ns: int, redact: Callable[[str], str] = str) -> Path:
     """Writes the intent for a failure; it is there whole or not at all.
+
+    Args:
+        redact: takes secrets out of a text.
 
     Returns:
         Its folder, `PI-<timestamp>-<test_id>.<case>` below the root; a second try has its number at the end.
@@ -143,7 +146,8 @@ def write(root: Path, failure: Failure, now_ns: int) -> Path:
     Raises:
         IntentError: it cannot be written.
     """
-    intent = build(failure, now_ns)
+    # Before it is rendered: what Markdown escapes would not be found any more.
+    intent = Intent.model_validate_json(redact(build(failure, now_ns).model_dump_json(by_alias=True)))
     folder = root / intent.metadata.intent_id
     partial = root / f"{_PARTIAL}{secrets.token_hex(8)}"
     try:
@@ -153,7 +157,7 @@ def write(root: Path, failure: Failure, now_ns: int) -> Path:
             _put(partial / MARKDOWN, render(intent))
             _put(partial / DATA, intent.model_dump_json(by_alias=True, indent=2) + "\n")
             if patch := _diff(failure):
-                _put(partial / DIFF, patch)
+                _put(partial / DIFF, redact(patch))
             _sync(partial)
             partial.rename(folder)
         except BaseException:

@@ -330,3 +330,13 @@ def test_a_log_is_shown_from_its_end_and_its_last_traceback_too(
 ) -> None:
     (excerpt,) = build(make_failure(logs={"web": lines}), NOW).technical_details.logs
     assert excerpt.text.splitlines() == shown
+
+
+def test_no_secret_is_written_however_markdown_would_show_it(full: Failure, tmp_path: Path) -> None:
+    secret = "plum_cake*4711"  # noqa: S105 - a secret for this test
+    failure = replace(full, message=f"it said {secret}", logs={"web": [f"up with {secret}"]})
+    folder = write(tmp_path, failure, NOW, lambda text: text.replace(secret, "[redacted]"))
+    text = (folder / intent.MARKDOWN).read_text(encoding="utf-8")
+    assert "4711" not in text + (folder / intent.DATA).read_text(encoding="utf-8")
+    assert "up with [redacted]" in text
+    assert missing(folder) == []
