@@ -333,7 +333,7 @@ def test_a_log_is_shown_from_its_end_and_its_last_traceback_too(
 
 
 def test_no_secret_is_written_however_markdown_would_show_it(full: Failure, tmp_path: Path) -> None:
-    secret = "plum_cake*4711"  # noqa: S105 - a secret for this test
+    secret = "plum_cake*4711"
     failure = replace(full, message=f"it said {secret}", logs={"web": [f"up with {secret}"]})
     folder = write(tmp_path, failure, NOW, lambda text: text.replace(secret, "[redacted]"))
     text = (folder / intent.MARKDOWN).read_text(encoding="utf-8")
