@@ -37,7 +37,12 @@ def git(folder: Path, *words: str) -> None:
 def bundle(make_bundle: Callable[..., Path], web: dict[str, Any]) -> Path:
     """A bundle with a case that fails."""
     folder = make_bundle({"web": web})
-    case = {"id": "fails", "services": ["web"], "actions": [{"wait": "10ms"}], "asserts": [{"no_such_thing": True}]}
+    case = {
+        "id": "fails",
+        "services": ["web"],
+        "actions": [{"wait": "10ms"}],
+        "asserts": [{"window_auto_closed": True}],
+    }
     (folder / "matrix.yml").write_text(yaml.safe_dump({"test_matrix": {"cases": [case]}}), encoding="utf-8")
     return folder
 
