@@ -28,20 +28,7 @@ MAY_IMPORT = {
     "madre": LEAVES | {"tokens", "windows", "engines", "catalogue", "evidence"},
     "recovery": LEAVES | {"evidence"},
     "conductor": LEAVES | {"client", "tokens", "engines", "catalogue", "evidence", "recovery"},
-    "cli": LEAVES
-    | {
-        "client",
-        "watch",
-        "tokens",
-        "conductor",
-        "madre",
-        "engines",
-        "catalogue",
-        "evidence",
-        "recovery",
-        "cli_evidence",
-    },
-    "cli_evidence": LEAVES | {"conductor", "evidence"},
+    "cli": {*LEAVES, "client", "watch", "tokens", "conductor", "madre", "engines", "catalogue", "evidence", "recovery"},
     "__main__": {"cli"},
     "__init__": set[str](),
 }

@@ -1,4 +1,4 @@
-"""The commands `vx11 evidence …`."""
+"""Evidence of runs: `vx11 evidence …`."""
 
 import json
 from collections.abc import Iterator
@@ -9,28 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from vx11 import units
+from vx11.cli.base import ENVIRONMENT, FAILED, UNSEALED, JsonFlag, app, echo, group, seconds
 from vx11.errors import InputError
 
-FAILED, ENVIRONMENT, UNSEALED = 1, 3, 4
-
-app = typer.Typer(
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode=None,
-    help="Evidence of runs.",
-)
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+evidence_app = group("Evidence of runs.")
+app.add_typer(evidence_app, name="evidence")
 Root = Annotated[Path, typer.Argument(metavar="DIR", help="The evidence root.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of one run, below the folder for evidence.")]
 ROOT = Path("evidence")
 
 
-def _print(result: Any, as_json: bool, lines: Iterator[str]) -> None:
-    for text in [json.dumps(result, indent=2)] if as_json else lines:
-        typer.echo(text)
-
-
-@app.command("verify")
+@evidence_app.command("verify")
 def verify(
     path: Annotated[
         Path,
@@ -56,7 +45,7 @@ def verify(
     if not path.exists():
         raise InputError.of("there is no such evidence", path)
     report = audit.check(path, audit.Trust.of(path, key or ()), anchor or ())
-    _print(report.to_json(), as_json, _told(report))
+    echo(report.to_json(), as_json, lambda: _told(report))
     if report.state is not State.SOUND:
         raise typer.Exit(FAILED if report.state is State.TAMPERED else UNSEALED)
 
@@ -72,21 +61,18 @@ def _told(report: Any) -> Iterator[str]:
         yield f"head of {first.where} at record {first.records}: {first.head}"
 
 
-@app.command("list")
+@evidence_app.command("list")
 def list_runs(root: Root = ROOT, as_json: JsonFlag = False) -> None:
     """Shows the runs of an evidence root, the oldest first, those removed by age included."""
     from vx11.evidence import runs
 
     every = runs.listed(root)
     width = max((len(run.state) for run in every), default=0)
-    _print(
-        [run.to_json() for run in every],
-        as_json,
-        iter([f"{run.folder}  {run.state:{width}}  {run.counts()}" for run in every] or [f"there is no run in {root}"]),
-    )
+    lines = [f"{run.folder}  {run.state:{width}}  {run.counts()}" for run in every]
+    echo([run.to_json() for run in every], as_json, lambda: lines or [f"there is no run in {root}"])
 
 
-@app.command("show")
+@evidence_app.command("show")
 def show(
     run: Run,
     case: Annotated[str, typer.Option(help="Only of this case, and of its cell in the meantime.")] = "",
@@ -116,7 +102,7 @@ def _nanoseconds(option: str, text: str) -> int | None:
         raise InputError.of(f"{option} {text!r} is not a time; write it as 2026-05-31T12:00:00Z") from error
 
 
-@app.command("export")
+@evidence_app.command("export")
 def export(
     run: Run,
     out: Annotated[
@@ -130,10 +116,10 @@ def export(
 
     archive = out or Path(f"{run.resolve().name}.tar.gz")
     exporting.export(run.resolve(), archive, Signer.of())
-    _print({"archive": str(archive)}, as_json, iter([str(archive)]))
+    echo({"archive": str(archive)}, as_json, lambda: [str(archive)])
 
 
-@app.command("prune")
+@evidence_app.command("prune")
 def prune(
     root: Root = ROOT,
     older_than: Annotated[str, typer.Option(help="How long ago a run finished that goes, as 30d.")] = "30d",
@@ -147,21 +133,18 @@ def prune(
     from vx11.evidence import retention
     from vx11.evidence.keys import Signer
 
-    try:
-        seconds = units.seconds(older_than)
-    except ValueError as error:
-        raise InputError.of(f"--older-than {error}") from error
-    found = list(retention.prune(root, Signer.of(), seconds, dry_run=dry_run))
+    age = seconds(older_than, "--older-than")
+    found = list(retention.prune(root, Signer.of(), age, dry_run=dry_run))
     would = "would be removed" if dry_run else "removed"
     lines = [
         f"{one.folder}  {f'kept: {one.kept}' if one.kept else f'{would}, {units.show_size(one.size)}'}" for one in found
     ]
-    _print([one.to_json() for one in found], as_json, iter(lines or [f"no run is older than {older_than}"]))
+    echo([one.to_json() for one in found], as_json, lambda: lines or [f"no run is older than {older_than}"])
     if any(one.kept for one in found):
         raise typer.Exit(FAILED)
 
 
-@app.command("recover")
+@evidence_app.command("recover")
 def recover(root: Root = ROOT, as_json: JsonFlag = False) -> None:
     """Ends what runs have left whose conductor died, and closes their books; vx11 run does it by itself."""
     from vx11.conductor import crashed
@@ -169,6 +152,6 @@ def recover(root: Root = ROOT, as_json: JsonFlag = False) -> None:
     if not root.is_dir():
         raise InputError.of("there is no such folder; name the one that vx11 run --evidence has", root)
     found = crashed.recover(root.resolve())
-    _print([one.to_json() for one in found], as_json, iter([str(one) for one in found] or ["nothing to recover"]))
+    echo([one.to_json() for one in found], as_json, lambda: [str(one) for one in found] or ["nothing to recover"])
     if any(one.left for one in found):
         raise typer.Exit(ENVIRONMENT)

@@ -1,0 +1,156 @@
+"""The core of a host: `vx11 serve`, `watchdog`, `token …`, `allowlist …`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vx11.cli.base import FAILED, EngineChoice, JsonFlag, app, echo, group, seconds
+
+KEY = Path("/etc/vx11/key")
+token_app = group("Keys and tokens.")
+allowlist_app = group("Which services may be opened.")
+app.add_typer(token_app, name="token")
+app.add_typer(allowlist_app, name="allowlist")
+
+
+@app.command()
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(envvar="VX11_CONFIG", help="YAML file with the same names as the flags.")
+    ] = None,
+    engine: Annotated[EngineChoice | None, typer.Option(help="What runs services [default: auto].")] = None,
+    listen: Annotated[str | None, typer.Option(help="ADDRESS:PORT of the entry [default: 127.0.0.1:8000].")] = None,
+    catalogue: Annotated[Path | None, typer.Option(help="Compose file with the services.")] = None,
+    allowlist: Annotated[Path | None, typer.Option(help="Which of them may be opened.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Signing key; see vx11 token new-key.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Folder for state; a tmpfs is best.")] = None,
+    evidence: Annotated[Path | None, typer.Option(help="Folder for evidence.")] = None,
+    evidence_key: Annotated[
+        Path | None, typer.Option(help="Key that evidence is sealed with; made if it is not there.", show_default=False)
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder for named volumes of the process engine.")] = None,
+    cell: Annotated[str | None, typer.Option(help="Name of the cell [default: default].")] = None,
+    rate_limit: Annotated[
+        str | None, typer.Option(help="REQUESTS/PERIOD:BURST a token, or off [default: 60/min:10].")
+    ] = None,
+    profiles: Annotated[Path | None, typer.Option(help="File with throttle profiles.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Throttle profile of windows [default: low_power].")] = None,
+    faults: Annotated[
+        bool | None, typer.Option("--faults", help="Let tokens with fault:write break windows on purpose.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Runs madre: answers the power API and closes windows on time."""
+    from vx11.engines.port import Engine
+    from vx11.madre import serve as server
+    from vx11.madre import settings
+
+    flags = {
+        "engine": engine.value if engine else None,
+        "listen": listen,
+        "catalogue": catalogue,
+        "allowlist": allowlist,
+        "key": key,
+        "state": state,
+        "evidence": evidence,
+        "evidence_key": evidence_key,
+        "data": data,
+        "cell": cell,
+        "rate_limit": rate_limit,
+        "profiles": profiles,
+        "profile": profile,
+        "faults": faults,
+    }
+    chosen = settings.load(config, {name: value for name, value in flags.items() if value is not None})
+
+    def ready(url: str, engine: Engine, watchdog: bool) -> None:
+        if as_json:
+            found = {"event": "ready", "url": url, "engine": engine.name, "why": engine.why, "watchdog": watchdog}
+            typer.echo(json.dumps(found))
+            return
+        typer.echo(f"madre of the cell {chosen.cell} answers at {url}")
+        typer.echo(
+            f"engine {engine.name}: {engine.why}; it can: {', '.join(sorted(engine.capabilities)) or 'nothing more'}"
+        )
+        if not watchdog:
+            command = f"vx11 watchdog --state {chosen.state} --cell {chosen.cell}"
+            typer.echo(f"warning: no watchdog is alive; start one with: {command}")
+
+    server.run(chosen, ready)
+
+
+@app.command()
+def watchdog(
+    config: Annotated[Path | None, typer.Option(envvar="VX11_CONFIG", help="The configuration of the madre.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Folder for state, as madre has it.")] = None,
+    evidence: Annotated[Path | None, typer.Option(help="Folder for evidence, as madre has it.")] = None,
+    cell: Annotated[str | None, typer.Option(help="Name of the cell [default: default].")] = None,
+) -> None:
+    """Runs the second enforcer: closes what is overdue when madre does not."""
+    from vx11.madre import settings
+
+    flags = {"state": state, "evidence": evidence, "cell": cell}
+    chosen = settings.load(config, {name: value for name, value in flags.items() if value is not None})
+    places = ["--state", str(chosen.cell_state), "--evidence", str(chosen.cell_evidence)]
+    # A process of its own, with nothing of this one's imports.
+    os.execv(sys.executable, [sys.executable, "-I", "-m", "vx11.watchdog", *places])  # noqa: S606
+
+
+@token_app.command("new-key")
+def token_new_key(key: Annotated[Path, typer.Option(help="File to make, mode 0600.")] = KEY) -> None:
+    """Makes a signing key; one a host."""
+    from vx11 import tokens
+
+    tokens.new_key(key)
+    typer.echo(f"made {key}")
+
+
+@token_app.command("issue")
+def token_issue(
+    sub: Annotated[str, typer.Option(help="Whom it is for.")],
+    scope: Annotated[str, typer.Option(help='Scopes, as in "power:read power:write".')] = "power:read power:write",
+    ttl: Annotated[str, typer.Option(help="How long it is valid.")] = "15m",
+    key: Annotated[Path, typer.Option(help="Signing key.")] = KEY,
+    cell: Annotated[str, typer.Option(help="Cell it is for.")] = "default",
+) -> None:
+    """Prints a token."""
+    from vx11 import tokens
+
+    typer.echo(
+        tokens.issue(tokens.read_key(key), subject=sub, scopes=scope.split(), ttl=seconds(ttl, "--ttl"), cell=cell)
+    )
+
+
+@allowlist_app.command("update")
+def allowlist_update(
+    catalogue: Annotated[Path, typer.Option(help="Compose file with the services.")],
+    allowlist: Annotated[Path, typer.Option(help="The allowlist to write.")],
+    service: Annotated[list[str] | None, typer.Option(help="A service to allow; may be repeated.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Writes the digests of catalogue entries; a new file without names allows all services."""
+    from vx11.catalogue import allowlist as lists
+    from vx11.catalogue import compose
+
+    done = lists.update(allowlist, compose.load(catalogue), service or ())
+    echo(done, as_json, lambda: [f"{what} {name}" for name, what in done.items()] or [f"{allowlist} is up to date"])
+
+
+@allowlist_app.command("check")
+def allowlist_check(
+    catalogue: Annotated[Path, typer.Option(help="Compose file with the services.")],
+    allowlist: Annotated[Path, typer.Option(help="The allowlist.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Shows where catalogue and allowlist differ; ends with 1 when an allowed entry has changed or is gone."""
+    from vx11.catalogue import allowlist as lists
+    from vx11.catalogue import compose
+
+    found = lists.differences(lists.load(allowlist), compose.load(catalogue))
+    echo(found, as_json, lambda: [f"{name}: {what}" for name, what in found.items()] or ["no difference"])
+    if set(found.values()) - {"not allowed"}:
+        raise typer.Exit(FAILED)
