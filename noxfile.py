@@ -61,7 +61,8 @@ def faults(session: nox.Session) -> None:
     """Run the fault suite in its full form, long and destructive; arguments go to pytest."""
     session.install("-e", ".", *groups("tests"))
     full = {"VX11_FAULTS": "full"}
-    session.run("python", "-m", "pytest", "tests/faults", *session.posargs, env=full, interrupt_timeout=CLEAN_UP_S)
+    where = session.posargs or ("tests/faults", "tests/e2e/test_seeded_faults.py")
+    session.run("python", "-m", "pytest", *where, env=full, interrupt_timeout=CLEAN_UP_S)
 
 
 @nox.session

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.controls import SHIPPED
+from vx11.evidence import keys
 
 pytestmark = pytest.mark.root
 NOBODY = 65534
@@ -43,7 +44,7 @@ def test_only_what_needs_root_is_skipped(
         text=True,
         timeout=120,
         check=False,
-        env=os.environ | {"TMPDIR": str(temporary), "HOME": str(home)},
+        env=os.environ | {"TMPDIR": str(temporary), "HOME": str(home), keys.VARIABLE: str(home / "evidence.key")},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found = {case["case"]: (case["verdict"], case["message"]) for case in json.loads(done.stdout)["cases"]}

@@ -1,9 +1,11 @@
 """The seeded faults, each a real case in a real run: the cause is found, and confidences are what they say.
 
-All of them are in one run, after three short ones that give one of them a history.
+They are in one run, after three short ones that give one of them a history: all of them in `nox -s faults`, else every
+third.
 """
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,12 @@ from typing import Any
 import pytest
 
 from tests.e2e import calibration, seeded
-from tests.e2e.seeded import SEEDS, Seed
+from tests.e2e.seeded import WITH_HISTORY, Seed
 from vx11.recovery import intent
 
 pytestmark = [pytest.mark.root, pytest.mark.alone]
+FULL = os.environ.get("VX11_FAULTS") == "full"
+SEEDS = [seed for number, seed in enumerate(seeded.SEEDS) if FULL or number % 3 == 0 or seed.name == WITH_HISTORY]
 LIMIT_S = 900
 CELLS = 4
 RIGHT, AMONG = 0.9, 3
@@ -27,7 +31,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, run_matrix: Callable[..., Any]
     last: list[Any] = []
 
     def run(bundle: Path, evidence: Path, cases: list[str]) -> None:
-        chosen = [word for case in cases for word in ("--case", case)]
+        chosen = [word for case in cases or [seed.name for seed in SEEDS] for word in ("--case", case)]
         where = ("--evidence", str(evidence))
         last.append(run_matrix(bundle, "--json", "--cells", str(CELLS), *where, *chosen, limit=LIMIT_S))
 
@@ -50,8 +54,7 @@ def hypotheses_of(ran: Any, seed: Seed) -> list[tuple[str, str]]:
 def test_each_of_them_fails_and_is_explained(ran: Any) -> None:
     assert len(SEEDS) >= 15
     verdicts = {seed.name: ran.case(seed.name)["verdict"] for seed in SEEDS}
-    assert {name for name, verdict in verdicts.items() if verdict != "failed"} == {"leaves"}
-    assert verdicts["leaves"] == "leaked"
+    assert {name: verdict for name, verdict in verdicts.items() if verdict != "failed"} in ({}, {"leaves": "leaked"})
     assert {seed.name: intent.missing(Path(ran.case(seed.name)["intent"])) for seed in SEEDS} == {
         seed.name: [] for seed in SEEDS
     }
@@ -82,7 +85,7 @@ def test_confidences_are_as_often_right_as_they_say(ran: Any) -> None:
 
 
 def test_what_is_told_of_an_earlier_run_is_its_past(ran: Any) -> None:
-    cause = data_of(ran, seeded.WITH_HISTORY)["root_cause"]
+    cause = data_of(ran, WITH_HISTORY)["root_cause"]
     assert "beyond_past" in [ground["sign"] for ground in cause["primary"]["supports"]]
     assert cause["earlier_runs"][0].startswith(f"not seen before: {seeded.EARLIER} earlier runs of this case")
 

@@ -45,6 +45,7 @@ def test_a_service_that_dies_while_nobody_looks_has_not_expired(stage: Callable[
     scene.kept()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("engine_name", "enforcer"),
     on_engines(("both", "watchdog", "madre"), ("watchdog",)),

@@ -5,6 +5,7 @@ safe. Of a run that another machine, or this one before it was started anew, con
 are closed, nothing more. On hosts its windows are closed, and nothing else is touched.
 """
 
+import contextlib
 import fcntl
 import glob
 import os
@@ -17,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vx11.conductor import collection, inventory
+from vx11.conductor import collection, inventory, report
 from vx11.conductor.cell import end_parts, folder_prefix, keep_logs
 from vx11.conductor.conducted import Conducted, Guest, Visit
 from vx11.conductor.host import close_windows
 from vx11.conductor.judge import Verdict
 from vx11.engines import select
 from vx11.engines.port import EngineError
-from vx11.errors import Vx11Error
+from vx11.errors import InputError, Vx11Error
 from vx11.evidence import layout, verify
 from vx11.evidence.chain import Chain
 from vx11.evidence.keys import PublicKeys, Signer
@@ -183,7 +184,10 @@ def _close_books(run: Conducted, folder: Path, chain: Path) -> Recovered:
         _append(run, chain, signer, aborted, counts)
     records = verify.sound_part(chain)
     head = str(records[-1]["hash"]) if records else GENESIS
-    layout.finish(folder, run.test_id, len(records), head, signer, Redactor())
+    layout.redact(folder, Redactor())
+    with contextlib.suppress(InputError):  # it had not come so far that there would be something to report
+        report.write(report.read(folder), folder / "report")
+    layout.finish(folder, run.test_id, len(records), head, signer)
     entry = {"state": "aborted", "why": WHY, "verdicts": counts, "records": len(records), "head": head}
     layout.index(folder.parent, run.test_id, folder=folder.name, **entry, **({"damage": damage} if damage else {}))
     return Recovered(run.test_id, aborted, "; ".join(damage))

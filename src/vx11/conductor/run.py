@@ -508,6 +508,7 @@ class _Run:
             self._record("run_failed", self.folder.test_id, {"why": self.problem})
         self._record("run_finished", self.folder.test_id, {"state": state, "verdicts": counts})
         with self._giving_up_on_problems():
+            self.folder.redact()
             self._report()
         with self._giving_up_on_problems():
             self.folder.finish()

@@ -69,10 +69,14 @@ class RunFolder:
         """Writes what is known of this run into the index of the root; called again, it updates."""
         index(self.root, self.test_id, folder=self.path.name, **entry)
 
+    def redact(self) -> None:
+        """Takes the secrets out of its files, see `redact`."""
+        redact(self.path, self._redactor)
+
     def finish(self) -> None:
         """Closes the chain and finishes the folder, see `finish`."""
         self.chain.close()
-        finish(self.path, self.test_id, self.chain.count, self.chain.head, self._signer, self._redactor)
+        finish(self.path, self.test_id, self.chain.count, self.chain.head, self._signer)
 
 
 def publish(folder: Path, key: PublicKey) -> None:
@@ -97,8 +101,8 @@ def index(root: Path, test_id: str, **entry: Any) -> None:
         write_json(path, {"schema": SCHEMA, "runs": runs})
 
 
-def finish(folder: Path, test_id: str, records: int, head: str, signer: Signer, redactor: Redactor) -> None:
-    """Takes secrets out of a run's files, lists and signs the digest of each, adds its head to the chain of heads.
+def finish(folder: Path, test_id: str, records: int, head: str, signer: Signer) -> None:
+    """Lists the digest of every file of a run, signs that, and adds its head to the chain of heads.
 
     Args:
         records: how many the run's chain has, and `head` the hash of the last one.
@@ -106,9 +110,6 @@ def finish(folder: Path, test_id: str, records: int, head: str, signer: Signer, 
     Raises:
         EvidenceError, OSError: it cannot be written.
     """
-    for path in _files(folder):
-        if path.suffix != ".jsonl" or path.stem.split("-")[0] not in ("evidence", "watchdog"):
-            _redact(path, redactor)
     about = {"schema": SCHEMA, "test_id": test_id, "records": records, "head": head, "files": digests(folder)}
     write_json(folder / MANIFEST, signed(about, signer))
     data = {"folder": folder.name, "records": records, "head": head, "manifest": digest(folder / MANIFEST)}
@@ -158,10 +159,20 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
 
 
-def _redact(path: Path, redactor: Redactor) -> None:
-    content = path.read_bytes()
-    if (redacted := redactor.content(content)) != content:
-        path.write_bytes(redacted)
+def redact(folder: Path, redactor: Redactor) -> None:
+    """Takes secrets out of the files of a run; none gets into a chain.
+
+    Raises:
+        OSError: a file cannot be read, or written.
+    """
+    for path in _files(folder):
+        content = path.read_bytes()
+        if not _is_chain(path) and (redacted := redactor.content(content)) != content:
+            path.write_bytes(redacted)
+
+
+def _is_chain(path: Path) -> bool:
+    return path.suffix == ".jsonl" and path.stem.split("-")[0] in ("evidence", "watchdog")
 
 
 def digest(path: Path) -> str:

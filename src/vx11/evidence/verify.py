@@ -150,7 +150,6 @@ class _Reader:
     where: str
     keys: PublicKeys
     wanted: frozenset[str]
-    last: str = ""
     count: int = 0
     head: str = GENESIS
     sealed: int = 0
@@ -160,6 +159,7 @@ class _Reader:
     gaps: list[int] = field(default_factory=list)
     crashes: list[int] = field(default_factory=list)
     rests: dict[str, bytes] = field(default_factory=dict)
+    rests_at: dict[str, int] = field(default_factory=dict)
     told: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     anchors: set[str] = field(default_factory=set)
@@ -171,7 +171,7 @@ class _Reader:
 
     def read(self, file: Path, *, is_first: bool) -> None:
         """One file of it."""
-        self.last, rest = file.name, b""
+        rest = b""
         is_start = not is_first
         with file.open("rb") as lines:
             for line in lines:
@@ -190,7 +190,7 @@ class _Reader:
         if b"\n" in rest:
             self.find(Kind.CHANGED, "is not a record", self.count + 1)
         elif rest:
-            self.rests[file.name] = rest
+            self.rests[file.name], self.rests_at[file.name] = rest, len(self.seen)
 
     def take(self, record: dict[str, Any], line: bytes) -> None:
         number = int(record["seq"])
@@ -273,8 +273,9 @@ class _Reader:
             rest = self.rests.get(name, b"")
             if (torn.get("bytes"), torn.get("sha256")) != (len(rest), hashlib.sha256(rest).hexdigest()):
                 self.find(Kind.CHANGED, f"half a line at the end of {name} is not as it was when the chain went on")
-        for name in self.rests:
-            if name not in self.told and name != self.last:
+        for name, rest_at in self.rests_at.items():
+            # Where nothing was recorded since, whoever went on ended before he could tell.
+            if name not in self.told and len(self.seen) > rest_at:
                 self.find(Kind.FOREIGN, f"half a line at the end of {name}, which what follows does not tell of")
 
     def report(self) -> ChainReport:

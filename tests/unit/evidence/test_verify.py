@@ -270,6 +270,14 @@ def test_what_is_done_around_a_crash_is_found(
     assert [item.kind for item in findings if message in item.message] == [kind]
 
 
+def test_who_ends_before_he_can_tell_of_the_crash_before_him_is_no_tampering_either(path: Path, signer: Signer) -> None:
+    torn(path, signer)
+    second = path.with_name("evidence-2.jsonl")
+    second.write_bytes(second.read_bytes()[:40])
+    found = verify.chain(path, PublicKeys([signer.public]))
+    assert (found.findings, found.state, found.cut) == ((), State.UNSEALED, True)
+
+
 def test_a_further_file_that_is_gone_leaves_it_cut(path: Path, signer: Signer) -> None:
     lost(torn(path, signer))
     found = verify.chain(path, PublicKeys([signer.public]))

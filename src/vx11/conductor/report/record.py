@@ -17,6 +17,7 @@ from typing import Any
 from vx11.conductor.judge import CaseResult, Judged, Verdict
 from vx11.conductor.observations import Observed
 from vx11.errors import InputError
+from vx11.evidence.appending import KEEPER
 from vx11.evidence.layout import CHAIN
 from vx11.evidence.reading import records
 
@@ -165,7 +166,9 @@ class Record:
             yield Try(number, folder, result, started)
 
     def take(self, record: Json) -> None:
-        """Learns from one record of the run's own chain."""
+        """Learns from one record of the run's own chain; what that says about itself is no part of the run."""
+        if record["actor"] == KEEPER:
+            return
         data, subject, wall = record["data"], str(record["subject"]), int(record["wall_ns"])
         self.ended_ns = wall
         match record["action"]:
