@@ -6,7 +6,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +42,7 @@ def measure(engine: EngineName, *, quick: bool) -> list[Row]:
         return [
             against(f"evidence, {EACH} records one by one, against write and fdatasync", "ms", *singly, SINGLY),
             against(
-                f"evidence, {EACH} times {GROUP} together, against {GROUP} writes a fdatasync", "ms", *by_ten, BY_TEN
+                f"evidence, {EACH} times {GROUP} and a sync, against {GROUP} writes a fdatasync", "ms", *by_ten, BY_TEN
             ),
             _verifying(folder, signer, QUICK_VERIFIED if quick else VERIFIED),
             _share(folder, acknowledged),
@@ -54,7 +53,7 @@ def _appended(folder: Path, signer: Signer, rounds: int, group: int) -> tuple[li
     """Milliseconds of a round of appends, and of a bare round of as many writes, in turn.
 
     Args:
-        group: how many threads append at the same time, and how many bare writes share a sync.
+        group: how many records, or bare writes, share a sync.
     """
     ours: list[float] = []
     bare: list[float] = []
@@ -76,16 +75,9 @@ def _took(work: Callable[[], None]) -> float:
 
 
 def _append(chain: Chain, group: int) -> None:
-    def several() -> None:
-        for _ in range(EACH):
-            chain.append("anna", "opening", "window", DATA)
-
-    threads = [threading.Thread(target=several) for _ in range(group - 1)]
-    for thread in threads:
-        thread.start()
-    several()
-    for thread in threads:
-        thread.join()
+    for _ in range(EACH):
+        for number in range(1, group + 1):
+            chain.append("anna", "opening", "window", DATA, sync=number == group)
 
 
 def _write(handle: int, group: int) -> None:

@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import rfc8785
-
 from vx11.evidence.appending import KEEPER, SCHEMA, Appender, EvidenceError
+from vx11.evidence.canonical import canonical
 from vx11.evidence.keys import Signer
 from vx11.evidence.reading import SEALED
 from vx11.evidence.redact import Redactor
@@ -37,7 +36,7 @@ class Chain(Appender):
         self._signer = signer
         self._redactor = redactor or Redactor()
         self._sealed, self._sealed_at = 0, _now()
-        super().__init__(path, rfc8785.dumps)
+        super().__init__(path, canonical)
         self._sealed = self._written.count
 
     def append(
