@@ -6,7 +6,6 @@ cell, or a host of an inventory.
 
 import contextlib
 import os
-import queue
 import secrets
 import signal
 import threading
@@ -551,26 +550,33 @@ def _host(place: Place) -> str | None:
 def _cancelled_by_signals(progress: Progress) -> Iterator[threading.Event]:
     """What ends a program ends the case that runs, then the run cleans up; they never end the clean-up."""
     cancelled = threading.Event()
-    signals: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
 
     def obey() -> None:
-        while signals.get() is not None:
-            if cancelled.is_set():
-                progress.note("the clean-up is under way already; nothing would be gained by breaking it off")
-                continue
-            cancelled.set()
-            progress.note("interrupted: ending the case and cleaning up")
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        signals.put(number)  # nothing else is safe here: the signal may have come in the middle of a lock or of a print
+        # Whichever thread gets a signal writes it here at once; a handler would have to wait for the main thread.
+        while numbers := os.read(reading, 64):
+            for _ in set(numbers) & set(ENDING):
+                if cancelled.is_set():
+                    progress.note("the clean-up is under way already; nothing would be gained by breaking it off")
+                    continue
+                cancelled.set()
+                progress.note("interrupted: ending the case and cleaning up")
 
     obeying = threading.Thread(target=obey, name="signals", daemon=True)
     obeying.start()
-    before = [(number, signal.signal(number, handle)) for number in ENDING]
+    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    before = [(number, signal.signal(number, _do_nothing)) for number in ENDING]
     try:
         yield cancelled
     finally:
         for number, old in before:
             signal.signal(number, old)
-        signals.put(None)
+        signal.set_wakeup_fd(wakeup)
+        os.close(writing)
         obeying.join()
+        os.close(reading)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """What has no handler ends the program."""

@@ -48,10 +48,10 @@ def _watch(state: Path, log: Log) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: windows.stop())
     threading.Thread(target=orphans.run, daemon=True).start()
-    log.lives("started")
+    log.started()
     windows.run()
     orphans.stopping.set()
-    log.lives("stopped")
+    log.end()
 
 
 if __name__ == "__main__":

@@ -95,7 +95,6 @@ class Orphans:
         if not self._is_accounted_for(item.target.window_id):
             ending.end(item.target, ORPHAN_GRACE, self._hierarchy)
             self._log.closed(item.target.window_id, item.service or "a service", "overdue and had no state file")
-            self._log.sync()
 
 
 def _is_overdue(item: Marked, now: Instant) -> bool:

@@ -99,7 +99,6 @@ class Windows:
         except OSError as error:
             raise ending.EndError(f"it has ended, but that cannot be written down: {error}") from error
         self._ended.pop(window_id, None)
-        self._log.sync()
 
     def _end(self, record: Record) -> None:
         grace = 0.0 if record.closing else record.grace

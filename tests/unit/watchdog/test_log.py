@@ -11,12 +11,13 @@ from vx11.watchdog.log import Log
 
 def test_what_it_closed_is_in_a_chain_of_its_own(tmp_path: Path) -> None:
     log = Log(tmp_path)
-    log.lives("started")
+    log.started()
     log.closed("w1", "wäb", "overdue")
-    log.sync()
+    log.end()
     path = tmp_path / "watchdog.jsonl"
-    assert whole(path) == 2
-    first, second = records(path)
+    assert whole(path) == 3
+    first, second, last = records(path)
+    assert last["action"] == "stopped"
     assert (first["actor"], first["action"], first["subject"]) == ("watchdog", "started", "watchdog")
     assert (second["action"], second["subject"], second["data"]) == (
         "closed",
@@ -28,14 +29,16 @@ def test_what_it_closed_is_in_a_chain_of_its_own(tmp_path: Path) -> None:
 def test_where_it_cannot_be_written_it_only_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     log = Log(tmp_path / "file")
-    log.lives("started")
+    log.started()
     log.closed("w1", "web", "overdue")
-    log.sync()
+    log.end()
     first, second = capfd.readouterr().err.splitlines()
     assert first.startswith("watchdog: evidence cannot be written to ")
     assert second == "watchdog: closed web (w1), which was overdue"
 
 
 def test_without_a_folder_there_is_no_chain(tmp_path: Path) -> None:
-    Log(None).lives("started")
+    log = Log(None)
+    log.started()
+    log.end()
     assert list(tmp_path.iterdir()) == []
