@@ -4,17 +4,28 @@ import subprocess
 import sys
 
 CODE = """
-import signal, sys, threading
+import signal, threading
+from pathlib import Path
 from unittest.mock import Mock
 from vx11.conductor.run import _cancelled_by_signals
 
+status = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
+forever = threading.Lock()
+forever.acquire()
+
+
+def interrupt():
+    sleeping = 0  # the main thread waits by now where nothing but a signal to itself would wake it
+    while sleeping < 200:
+        sleeping = sleeping + 1 if status.read_text().rpartition(")")[2].split()[0] == "S" else 0
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    print(cancelled.wait(5))
+    forever.release()
+
+
 with _cancelled_by_signals(Mock()) as cancelled:
-    other = threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
-    forever = threading.Lock()
+    threading.Thread(target=interrupt).start()
     forever.acquire()
-    threading.Thread(target=lambda: (cancelled.wait(10), print(cancelled.is_set()), forever.release())).start()
-    other.start()
-    forever.acquire()  # the main thread waits where nothing interrupts it
 """
 
 
