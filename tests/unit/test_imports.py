@@ -163,7 +163,7 @@ def test_windows_load_no_web_framework_and_no_docker() -> None:
 def test_recovery_loads_no_conductor_and_no_templates_before_there_is_something_to_write() -> None:
     loaded = loaded_by("import vx11.recovery.intent")
     ours = {name.split(".")[1] for name in loaded if name.startswith("vx11.")}
-    assert ours <= {"recovery", "errors", "clock", "units", "yamlfile"}
+    assert ours <= {"recovery", "errors", "clock", "units", "yamlfile", "statefiles"}
     assert not {name.split(".")[0] for name in loaded} & (WEB_AND_DOCKER | {"jinja2"})
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from vx11.errors import Vx11Error
 from vx11.evidence.reading import End, end, records, segment, segments, with_hash
+from vx11.statefiles import sync_folder
 
 SCHEMA = 1
 # What writes about the chain itself, and what it writes where it goes on behind half a line.
@@ -73,7 +74,7 @@ class Appender:
         if rest:
             files.append(segment(self.path, len(files) + 1))
         self._file = os.open(files[-1], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
         goes_on = bool(rest) or (len(files) > 1 and not last.count)
         self._written = self._synced = replace(known, size=0) if goes_on else last
         if goes_on:
@@ -204,11 +205,3 @@ class Appender:
     def _close_files(self) -> None:
         for handle in {self._file, self._lock} - {-1}:
             os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -18,6 +18,7 @@ from vx11.evidence.layout import (
     OF_HEAD,
     PRUNED,
     REMOVING,
+    REPORT,
     TOMBSTONES,
     digest,
     digests,
@@ -174,9 +175,11 @@ class _Checking:
             self._find(_below(where, MANIFEST), Kind.CHANGED, "is not the one that the chain of heads tells of")
         if manifest is not None:
             self._manifest(folder, where, manifest)
-        self._head(found, manifest or head)
-        if manifest is None and (folder / CONDUCTOR).is_file():
+        elif (folder / CONDUCTOR).is_file():
             self.report.notes.append(f"{where or folder.name}: the run goes on, or has lost its conductor")
+        elif found.closed and (folder / REPORT).is_dir():  # of a run, whose books are closed
+            self._find(_below(where, MANIFEST), Kind.REMOVED, "is gone: nothing tells what files the run has")
+        self._head(found, manifest or head)
 
     def _watchdog(self, folder: Path, where: str, madre: ChainReport) -> None:
         """The watchdog's chain, up to where madre's tells of it: it has no seals of its own."""

@@ -147,4 +147,6 @@ def attested(folder: Path, keys: PublicKeys) -> str:
         told = subject["digest"]["sha256"]
     except (KeyError, TypeError, ValueError) as error:
         return str(error) if isinstance(error, ValueError) else "is not a statement about one run"
+    if not (folder / MANIFEST).is_file():
+        return "is about a run that has no manifest"
     return "" if told == digest(folder / MANIFEST) else "is about another run, or this one as it was before"

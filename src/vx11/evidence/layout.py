@@ -20,7 +20,7 @@ from vx11.statefiles import write_json
 SCHEMA = 1
 # In a run's folder: who conducts it, for as long as its books are open; then the digests of all files.
 CONDUCTOR, MANIFEST = "conductor.json", "manifest.json"
-CHAIN = "evidence.jsonl"
+CHAIN, REPORT = "evidence.jsonl", "report"
 # In an evidence root: the runs, and what became of each.
 INDEX, HEADS = "index.json", "heads.jsonl"
 FINISHED, PRUNED = "run_finished", "run_pruned"
@@ -50,7 +50,7 @@ class RunFolder:
         self.test_id = test_id
         self.path = root / f"{stamp(started_wall_ns)}-{test_id}"
         try:
-            (self.path / "report").mkdir(parents=True)
+            (self.path / REPORT).mkdir(parents=True)
             for folder in (root, self.path):
                 publish(folder, signer.public)
         except OSError as error:

@@ -32,6 +32,7 @@ from vx11.recovery.model import (
     TechnicalDetails,
 )
 from vx11.recovery.text import Markdown, fence, inline
+from vx11.statefiles import sync_folder
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -158,12 +159,12 @@ def write(root: Path, failure: Failure, now_ns: int, redact: Callable[[str], str
             _put(partial / DATA, intent.model_dump_json(by_alias=True, indent=2) + "\n")
             if patch := _diff(failure):
                 _put(partial / DIFF, redact(patch))
-            _sync(partial)
+            sync_folder(partial)
             partial.rename(folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        _sync(root)
+        sync_folder(root)
     except OSError as error:
         raise IntentError(f"the patch intent {folder} cannot be written: {error.strerror}") from error
     return folder
@@ -425,14 +426,6 @@ def _put(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _filled(lines: Sequence[str]) -> dict[str, bool]:

@@ -222,6 +222,12 @@ def test_one_run_is_checked_by_itself(root: Path, signer: Signer, tmp_path: Path
     assert audit.check(away, Trust.by(signer)).state is State.SOUND
 
 
+def test_one_run_without_its_manifest_is_not_sound(root: Path, signer: Signer) -> None:
+    (first(root) / "manifest.json").unlink()
+    (found,) = audit.check(first(root), Trust.by(signer)).findings
+    assert str(found) == "manifest.json: is gone: nothing tells what files the run has"
+
+
 @pytest.mark.parametrize("name", ["none", "evidence"])
 def test_where_no_evidence_is_that_is_told(tmp_path: Path, signer: Signer, name: str) -> None:
     (tmp_path / "evidence").mkdir()
@@ -364,6 +370,11 @@ def of_another(scratch: Path) -> None:
         (forged, export.ATTESTATION, "has no good signature by"),
         (of_another, export.ATTESTATION, "is about another run"),
         (lambda at: (at / export.ATTESTATION).unlink(), export.ATTESTATION, "is not an in-toto statement"),
+        (
+            lambda at: (first(at) / "manifest.json").unlink(),
+            export.ATTESTATION,
+            "is about a run that has no manifest",
+        ),
         (
             lambda at: (first(at) / "cases/TC-001/1/verdict.json").write_text("[]"),
             "RUN/cases/TC-001/1/verdict.json",
