@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from typing import Any
 
 from tests.bench.cells import BenchError
 from tests.bench.figures import Goal, Row, against, spread
-from vx11.engines import docker, procfs
+from vx11.engines import cgroups, docker, procfs
 from vx11.engines.select import EngineName
 from vx11.evidence import audit
 from vx11.evidence.audit import Trust
@@ -62,10 +63,12 @@ def _run(engine: EngineName, evidence: Path) -> dict[str, Any]:
 
 
 def _present(engine: EngineName) -> set[str]:
-    """What a run could leave: marked processes; containers, networks and volumes; mounts and network interfaces."""
+    """What could be left: marked processes, mounts, interfaces, control groups, firewall rules, files, objects of Docker."""
     found = {f"process {pid}" for pid in procfs.pids() if MARK in procfs.environment(pid)}
     found |= {line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()}
     found |= {f"interface {path.name}" for path in Path("/sys/class/net").iterdir()}
+    found |= {f"control group {path}" for path in cgroups.MOUNT.glob(f"**/{cgroups.PARENT}/*/") if path.is_dir()}
+    found |= {f"rule {rule}" for rule in _rules()}
     found |= {f"temporary {path.name}" for path in Path(tempfile.gettempdir()).glob("vx11-e2e-*")}
     if engine == "docker":
         client = docker.connect()
@@ -74,6 +77,15 @@ def _present(engine: EngineName) -> set[str]:
         found |= {f"volume {item.id}" for item in client.volumes.list()}
         client.close()
     return found
+
+
+def _rules() -> list[str]:
+    """Firewall rules, where there is a command that lists them."""
+    command = shutil.which("iptables-save")
+    if command is None or os.geteuid() != 0:
+        return []
+    done = subprocess.run([command], capture_output=True, text=True, check=True, timeout=60)
+    return [line for line in done.stdout.splitlines() if line.startswith("-A")]
 
 
 def _expect_clean(number: int, result: dict[str, Any], before: set[str], after: set[str]) -> None:
