@@ -63,7 +63,7 @@ def _run(engine: EngineName, evidence: Path) -> dict[str, Any]:
 
 
 def _present(engine: EngineName) -> set[str]:
-    """What could be left: marked processes, mounts, interfaces, control groups, firewall rules, files, objects of Docker."""
+    """Marked processes, mounts, interfaces, control groups, firewall rules, files; all that the Docker Engine has."""
     found = {f"process {pid}" for pid in procfs.pids() if MARK in procfs.environment(pid)}
     found |= {line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()}
     found |= {f"interface {path.name}" for path in Path("/sys/class/net").iterdir()}
