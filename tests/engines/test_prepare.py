@@ -89,6 +89,25 @@ class TestBuild:
         finally:
             docker_bench.client.images.remove(entry["image"], force=True)
 
+    @pytest.mark.parametrize(
+        ("instruction", "stated", "expected"),
+        [
+            ("STOPSIGNAL SIGQUIT", {}, "SIGQUIT"),
+            ("STOPSIGNAL SIGRTMIN+3", {}, "SIGRTMIN+3"),
+            ("STOPSIGNAL SIGQUIT", {"stop_signal": "SIGINT"}, "SIGINT"),
+            ("", {}, "SIGTERM"),
+        ],
+    )
+    def test_what_asks_it_to_end(
+        self, docker_bench: Any, instruction: str, stated: dict[str, str], expected: str
+    ) -> None:
+        entry = self.entry(docker_bench, f"{instruction}\nCMD exec sleep 60") | stated
+        try:
+            assert docker_bench.start(docker_bench.service(entry)).running.stop_signal == expected
+        finally:
+            docker_bench.clear()
+            docker_bench.client.images.remove(entry["image"], force=True)
+
     @staticmethod
     def entry(bench: Any, instruction: str) -> dict[str, Any]:
         """An entry that builds on the image of the sample services."""

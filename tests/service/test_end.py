@@ -2,6 +2,7 @@
 
 import os
 import signal
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,13 @@ import pytest
 OPEN, CLOSE, HOLD, EXTEND = (f"/api/v1/windows/{verb}" for verb in ("open", "close", "hold", "extend"))
 NOBODY = "00000000-0000-4000-8000-000000000000"
 Problem = Callable[..., str]
+OBEYS_SIGQUIT = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGQUIT, lambda *_: sys.exit(0))
+print('up', flush=True)
+time.sleep(60)
+"""
 # How late a graceful close may be on a busy machine of two cores.
 LATE = 1.5
 
@@ -34,6 +42,22 @@ def test_a_window_closes_on_time(api: Any) -> None:
     assert closed["closed_at"] > closed["expires_at"]
     assert not answers(window)
     assert api.cell.engine.inventory(api.cell.name) == []
+
+
+@pytest.mark.docker
+def test_a_window_closes_by_the_stop_signal_of_its_image(
+    make_bundle: Callable[..., Any], start_cell: Callable[..., Any]
+) -> None:
+    entry = {"image": f"vx11/test-{uuid.uuid4().hex[:8]}:1", "build": ".", "x-vx11": {"ready": {"log": "up"}}}
+    folder = make_bundle({"web": entry | {"command": ["python3", "-c", OBEYS_SIGQUIT]}})
+    (folder / "Dockerfile").write_text("FROM vx11/e2e-services:0.1.0\nSTOPSIGNAL SIGQUIT\n", encoding="utf-8")
+    try:
+        with start_cell(folder, "docker").madre() as madre:
+            madre.post(OPEN, service="web")
+            closed = madre.post(CLOSE, service="web")
+        assert (closed["reason"], closed["killed"]) == ("requested", False)
+    finally:
+        docker.from_env().images.remove(entry["image"], force=True)
 
 
 def test_a_hold_goes_beyond_the_deadline_and_its_release_closes_at_once(api: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGE = CHECKOUT / "src" / "vx11"
-LEAVES = {"errors", "units", "clock", "yamlfile", "statefiles"}
+LEAVES = {"errors", "units", "clock", "signals", "yamlfile", "statefiles"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "client": LEAVES,
@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "catalogue": LEAVES,
     "evidence": LEAVES,
     "engines": LEAVES | {"catalogue"},
-    "watchdog": {"clock", "statefiles", "engines", "evidence"},
+    "watchdog": {"clock", "signals", "statefiles", "engines", "evidence"},
     "windows": LEAVES | {"engines", "catalogue", "evidence"},
     "madre": LEAVES | {"tokens", "windows", "engines", "catalogue", "evidence"},
     "recovery": LEAVES | {"evidence"},
@@ -36,6 +36,7 @@ STANDARD_LIBRARY_ALONE = [
     "__init__",
     "errors",
     "clock",
+    "signals",
     "statefiles",
     *(f"watchdog/{path.stem}" for path in (PACKAGE / "watchdog").glob("*.py")),
     *("evidence/__init__", "evidence/appending", "evidence/reading"),
@@ -145,6 +146,7 @@ def test_the_watchdog_loads_the_standard_library_alone() -> None:
         "vx11.evidence",
         "vx11.evidence.appending",
         "vx11.evidence.reading",
+        "vx11.signals",
         "vx11.statefiles",
     }
     assert not {"ssl", "http.client"} & loaded  # which would take more memory than all the rest

@@ -6,12 +6,12 @@ an error, so that nothing is silently ignored.
 
 import re
 import shlex
-import signal
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from vx11 import signals
 from vx11.catalogue.limits import Limits
 from vx11.units import Seconds, Size
 
@@ -322,7 +322,7 @@ class Entry(Model):
     security_opt: tuple[str, ...] = ()
     init: bool | None = None
     ulimits: dict[str, Ulimit] = {}
-    stop_signal: str = "SIGTERM"
+    stop_signal: str | None = None
     stop_grace_period: Seconds = DEFAULT_GRACE
     labels: Pairs = {}
     extra_hosts: Hosts = {}
@@ -337,9 +337,7 @@ class Entry(Model):
     @field_validator("stop_signal", mode="before")
     @classmethod
     def _is_signal(cls, value: Any) -> Any:
-        known = {item.name for item in signal.Signals} | {str(int(item)) for item in signal.Signals}
-        if str(value) not in known and f"SIG{value}" not in known:
-            raise ValueError(f"there is no signal {value}")
+        signals.number(str(value))
         return str(value)
 
     @field_validator("user", mode="before")

@@ -25,10 +25,22 @@ from docker.models.containers import Container
 from docker.types import EndpointConfig, LogConfig, Mount, Ulimit
 from docker.utils import parse_repository_tag
 
+from vx11 import signals
 from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
 from vx11.engines import bypass, cgroups, netns, procfs
-from vx11.engines.port import EngineError, Foreign, Found, Health, NoOwnNetwork, Running, Stamp, Usage, url_variable
+from vx11.engines.port import (
+    STOP_SIGNAL,
+    EngineError,
+    Foreign,
+    Found,
+    Health,
+    NoOwnNetwork,
+    Running,
+    Stamp,
+    Usage,
+    url_variable,
+)
 from vx11.statefiles import LOGS
 
 CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
@@ -214,7 +226,13 @@ class DockerEngine:
                     container.remove(force=True)
                 raise
         name, network = str(container.id), container.attrs["NetworkSettings"]
-        running = Running(self.name, stamp.window_id, container=name, ports=_published(network["Ports"] or {}))
+        running = Running(
+            self.name,
+            stamp.window_id,
+            container=name,
+            ports=_published(network["Ports"] or {}),
+            stop_signal=container.attrs["Config"].get("StopSignal") or STOP_SIGNAL,
+        )
         place = self._find(name, container.attrs["State"]["Pid"])
         return replace(running, pid=place.pid, start_time=place.started) if place else running
 
@@ -328,7 +346,7 @@ class DockerEngine:
         if place and place.group.is_frozen():
             return False
         try:
-            return procfs.send(running.pid, running.start_time, procfs.signal_number(signal))
+            return procfs.send(running.pid, running.start_time, signals.number(signal))
         except PermissionError:
             return False
 
@@ -344,7 +362,7 @@ class DockerEngine:
                 self._expect_ended(running)
         except _FAILURES as error:
             spent = time.monotonic() - begun if begun else 0.0
-            self._pass_by(running, error, procfs.signal_number(signal), max(0.0, grace - spent))
+            self._pass_by(running, error, signals.number(signal), max(0.0, grace - spent))
         return self._has_obeyed(running)
 
     def _has_obeyed(self, running: Running) -> bool:

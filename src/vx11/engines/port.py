@@ -12,6 +12,8 @@ from vx11.catalogue.limits import Limits
 from vx11.clock import Instant
 from vx11.errors import Vx11Error
 
+# What asks a service to end where neither its entry nor its image says.
+STOP_SIGNAL = "SIGTERM"
 # What an engine may be able to do; cases name these under `requires`.
 CAPABILITIES = (
     "limits.cpu",
@@ -59,6 +61,7 @@ class Running:
         cgroup: name of its control group below the engine's own, empty without one.
         ports: port of the service → port on 127.0.0.1.
         relay, relay_start: the process that connects its network with the host's, and its start; zero without one.
+        stop_signal: what asks it to end: as the catalogue says, else its image, else SIGTERM.
     """
 
     engine: str
@@ -70,6 +73,7 @@ class Running:
     ports: dict[int, int] = field(default_factory=dict)
     relay: int = 0
     relay_start: int = 0
+    stop_signal: str = STOP_SIGNAL
 
     def to_json(self) -> dict[str, Any]:
         """The form that state files hold."""

@@ -21,10 +21,22 @@ from pathlib import Path
 
 import psutil
 
+from vx11 import signals
 from vx11.catalogue.compose import Service
 from vx11.catalogue.limits import Limits
 from vx11.engines import cgroups, netns, private, procfs, relay
-from vx11.engines.port import EngineError, Foreign, Found, Health, NoOwnNetwork, Running, Stamp, Usage, url_variable
+from vx11.engines.port import (
+    STOP_SIGNAL,
+    EngineError,
+    Foreign,
+    Found,
+    Health,
+    NoOwnNetwork,
+    Running,
+    Stamp,
+    Usage,
+    url_variable,
+)
 from vx11.statefiles import LOGS, write_json
 
 CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
@@ -118,7 +130,15 @@ class ProcessEngine:
             self._drop_group(group)
             raise EngineError(f"{service.name} could not be started: {error}") from error
         started = procfs.start_time(child.pid) or 0
-        running = Running(self.name, stamp.window_id, pid=child.pid, start_time=started, cgroup=group, ports=ports)
+        running = Running(
+            self.name,
+            stamp.window_id,
+            pid=child.pid,
+            start_time=started,
+            cgroup=group,
+            ports=ports,
+            stop_signal=service.entry.stop_signal or STOP_SIGNAL,
+        )
         _await_begin(child)
         self._reap(child)
         if passes:
@@ -230,7 +250,7 @@ class ProcessEngine:
         """Signals the first process, which handles that when it is not paused."""
         if self._freezer(running) or procfs.is_stopped(running.pid):
             self._try_to_resume(running)
-        return procfs.send(running.pid, running.start_time, procfs.signal_number(signal))
+        return procfs.send(running.pid, running.start_time, signals.number(signal))
 
     def stop(self, running: Running, signal: str, grace: float, *, asked: bool = False) -> bool:
         """Signals the first process, waits, then kills what is left of the window."""

@@ -116,20 +116,6 @@ def belonging(name: str, value: str, session: int | None) -> set[int]:
     return found
 
 
-def signal_number(name: str) -> int:
-    """The number of a signal by its name, with or without SIG, or by its number.
-
-    Raises:
-        ValueError: there is no such signal.
-    """
-    if name.isdecimal():
-        return int(signal.Signals(int(name)))
-    try:
-        return int(signal.Signals[name if name.startswith("SIG") else f"SIG{name}"])
-    except KeyError as error:
-        raise ValueError(f"there is no signal {name}") from error
-
-
 def traffic(pid: int) -> tuple[int, int] | None:
     """Bytes received and sent over the interfaces of its network, loopback left out; None when it is gone."""
     try:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from vx11 import signals
 from vx11.engines import bypass, cgroups, procfs
 from vx11.watchdog import dockerapi
 
@@ -139,6 +140,6 @@ def _resume(target: Target, members: list[int], hierarchy: cgroups.Hierarchy | N
 def _number(stop_signal: str) -> int:
     """The stop signal, or SIGTERM for a name that means none here: whatever it is, the window has to end."""
     try:
-        return procfs.signal_number(stop_signal)
+        return signals.number(stop_signal)
     except ValueError:
         return signal.SIGTERM

@@ -177,7 +177,6 @@ class Opening:
             max_ttl=vx11.max_ttl,
             max_hold=vx11.max_hold,
             grace=service.entry.stop_grace_period,
-            stop_signal=service.entry.stop_signal,
             depends_on=tuple(service.entry.depends_on),
             hold_until=now.plus(vx11.max_hold) if request.hold else None,
             limits=request.limits.over(service.entry.limits()),
@@ -289,7 +288,9 @@ class Opening:
         peers = [self._services.get(name) for name in service.entry.neighbours()]
         running = self._engine.start(service, stamp, supported, peers)
         # Known from here on, whether it can be written down or not: what follows may fail, and then it has to be ended.
-        slot.change(lambda now: replace(now, running=running), self._books.save_quietly)
+        slot.change(
+            lambda now: replace(now, running=running, stop_signal=running.stop_signal), self._books.save_quietly
+        )
         in_force = self._engine.limits(running).to_json()
         missing = tuple(sorted(set(wanted.to_json()) - set(in_force)))
         slot.change(lambda now: replace(now, limits=wanted, not_enforced=missing), _saved_when_open)

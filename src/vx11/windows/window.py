@@ -6,7 +6,7 @@ from typing import Any
 
 from vx11.catalogue.limits import Limits
 from vx11.clock import Instant
-from vx11.engines.port import Running
+from vx11.engines.port import STOP_SIGNAL, Running
 from vx11.units import show_duration
 from vx11.windows.errors import TtlTooLong
 from vx11.windows.usage import Sample
@@ -81,7 +81,7 @@ class Window:
     max_ttl: float
     max_hold: float
     grace: float
-    stop_signal: str = "SIGTERM"
+    stop_signal: str = STOP_SIGNAL
     requested: bool = True
     depends_on: tuple[str, ...] = ()
     completed: tuple[str, ...] = ()

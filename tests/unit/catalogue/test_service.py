@@ -121,6 +121,7 @@ def read_entry(write: Write) -> ReadEntry:
         ("ulimits: {nofile: 1024}", "ulimits", {"nofile": Ulimit(soft=1024, hard=1024)}),
         ("ulimits: {nofile: {soft: 10, hard: 20}}", "ulimits", {"nofile": Ulimit(soft=10, hard=20)}),
         ("stop_signal: SIGQUIT", "stop_signal", "SIGQUIT"),
+        ("stop_signal: SIGRTMIN+3", "stop_signal", "SIGRTMIN+3"),
         ("stop_grace_period: 1m30s", "stop_grace_period", 90.0),
         ("stop_grace_period: 2", "stop_grace_period", 2.0),
         ("labels: {a: 1}", "labels", {"a": "1"}),
@@ -146,7 +147,7 @@ def test_a_supported_key(read_entry: ReadEntry, lines: str, key: str, value: obj
 
 def test_what_is_not_stated_has_the_defaults_of_the_design(read_entry: ReadEntry) -> None:
     entry = read_entry("image: x")
-    assert (entry.stop_signal, entry.stop_grace_period) == ("SIGTERM", 10.0)
+    assert (entry.stop_signal, entry.stop_grace_period) == (None, 10.0)
     assert entry.limits() == Limits()
     assert entry.vx11 == Vx11(ttl=300.0, max_ttl=3600.0, max_hold=86400.0, ready_timeout=10.0, ready=None, process=None)
 

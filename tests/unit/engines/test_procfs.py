@@ -173,19 +173,6 @@ def test_pids_are_all_there_are(start: Start) -> None:
 # Signals --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "number"), [("SIGTERM", 15), ("TERM", 15), ("15", 15), ("SIGUSR1", signal.SIGUSR1), ("QUIT", 3)]
-)
-def test_a_signal_by_any_of_its_names(name: str, number: int) -> None:
-    assert procfs.signal_number(name) == number
-
-
-@pytest.mark.parametrize("name", ["", "SIG", "SIGNOTHING", "term", "0", "-9", "1000", "9.5"])
-def test_what_is_no_signal_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"signal|Signals"):
-        procfs.signal_number(name)
-
-
 def test_a_signal_reaches_exactly_the_process_that_is_meant(start: Start) -> None:
     child = start()
     when = started(child.pid)
