@@ -25,15 +25,21 @@ def _leaks() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "address", [NOWHERE, "unix:///nonexistent/docker.sock", "nonsense"], ids=["refused", "no socket", "no address"]
+    ("address", "why"),
+    [
+        (NOWHERE, "Connection refused"),
+        ("unix:///nonexistent/docker.sock", "No such file or directory"),
+        ("nonsense", "Invalid bind address format: port is required: nonsense"),
+    ],
+    ids=["refused", "no socket", "no address"],
 )
 def test_auto_without_a_daemon_is_process_and_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, why: str
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", address)
     engine = select.make("auto", "e-auto", tmp_path / "state", tmp_path / "data")
     assert engine.name == "process"
-    assert engine.why.startswith("no Docker daemon answers: ")
+    assert engine.why == f"no Docker daemon answers at {address} (DOCKER_HOST names another): {why}"
 
 
 @pytest.mark.docker
@@ -44,7 +50,7 @@ def test_auto_with_a_daemon_is_docker_and_says_why(open_bench: Callable[[EngineN
 
 def test_docker_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", NOWHERE)
-    with pytest.raises(EngineError, match="no Docker daemon answers: "):
+    with pytest.raises(EngineError, match="no Docker daemon answers at "):
         select.make("docker", "e-auto", tmp_path / "state", tmp_path / "data")
 
 

@@ -47,6 +47,7 @@ CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
     f"vx11.{name}" for name in ("cell", "window", "service", "generation", "deadline")
 )
 CORE = "vx11.core"  # what the core itself runs in containers carries this label
+DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 CALL_TIMEOUT = 20
 READ_TIMEOUT = 5
 KILL_TIMEOUT = 5.0
@@ -68,7 +69,10 @@ def connect(timeout: float = CALL_TIMEOUT) -> docker.DockerClient:
         client = docker.from_env(timeout=round(timeout))
         client.ping()
     except _FAILURES as error:
-        raise EngineError(f"no Docker daemon answers: {_reason(error)}") from error
+        address = os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
+        raise EngineError(
+            f"no Docker daemon answers at {address} (DOCKER_HOST names another): {_innermost(error)}"
+        ) from error
     return client
 
 
@@ -692,6 +696,14 @@ def _listen(link: Any, limit: float) -> None:
     with contextlib.closing(link), contextlib.closing(link._response):  # the SDK keeps the connection there
         while poll.poll(max(0.0, limit - time.monotonic()) * 1000) and os.read(link.fileno(), 65536):
             pass
+
+
+def _innermost(error: BaseException) -> str:
+    """What the system said, where that is the cause; libraries wrap it several times."""
+    inner = error.__cause__ or error.__context__
+    if inner:
+        return _innermost(inner)
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _reason(error: Exception) -> str:
