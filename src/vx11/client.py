@@ -19,6 +19,8 @@ EVENTS = "/api/v1/windows/events"
 SILENCE = httpx.Timeout(5.0, read=40.0)
 PAUSE, LONGEST_PAUSE = 0.5, 5.0
 TEST_PAUSE = 2.0
+# Refusals of names that mean nothing to madre: as wrong as any other input.
+UNKNOWN = {"service_unknown", "matrix_unknown", "test_unknown"}
 
 
 def _ignored(now: bool) -> None:
@@ -35,7 +37,7 @@ class MadreRefused(Vx11Error):
     def __init__(self, problem: dict[str, Any]) -> None:
         self.problem = problem
         self.code = str(problem.get("code", ""))
-        self.is_input = problem.get("status") == 422
+        self.is_input = problem.get("status") == 422 or self.code in UNKNOWN
         super().__init__(str(problem.get("detail") or problem.get("title") or problem))
 
 

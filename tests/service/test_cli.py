@@ -222,12 +222,15 @@ def test_solo_madre(on_cell: Vx11) -> None:
         (["release", "web"], "web"),
         (["extend", "web", "--ttl", "1m"], "web"),
         (["logs", "nowhere"], "nowhere"),
-        (["open", "nowhere"], "nowhere"),
         (["open", "blocked"], "not on the allowlist"),
     ],
 )
 def test_what_madre_refuses_ends_with_1(on_cell: Vx11, arguments: list[str], sentence: str) -> None:
     _refused(on_cell("window", *arguments), 1, sentence)
+
+
+def test_a_name_that_the_catalogue_does_not_have_is_wrong_input(on_cell: Vx11) -> None:
+    _refused(on_cell("window", "open", "nowhere"), 2, "nowhere")
 
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c"])

@@ -435,7 +435,7 @@ def test_the_command_line(caller: Caller, gate: Gate) -> None:
     wrong = vx11("run", "wrong")
     assert wrong.returncode == 2
     assert "matrix.yml:5" in wrong.stderr
-    assert vx11("result", "e2e-00000000").returncode == 1
+    assert vx11("result", "e2e-00000000").returncode == 2
 
     test_id = json.loads(vx11("run", "waits", "--json").stdout)["test_id"]
     caller.until(gate.reached.exists, LIMIT)
