@@ -154,7 +154,7 @@ class _Checking:
         self.report.findings += found.findings
         crashed = [f"{where}: its writer ended without closing it after record {at}" for at in found.crashes]
         self.report.notes += crashed
-        if found.state is State.UNSEALED and found.records:
+        if found.state is State.UNSEALED:
             (self.report.notes if covered else self.report.open).append(f"{where}: {found.why}")
         return found
 

@@ -107,7 +107,7 @@ class ChainReport:
         if self.state is State.SOUND:
             return f"sealed and closed at record {self.records}"
         if not self.records:
-            return "empty"
+            return "nothing but what is no record" if self.cut else "empty"
         half = ", and half a line behind the last record" if self.cut else ""
         if self.sealed == self.records:
             return f"sealed up to record {self.records}, not closed{half}: its writer goes on, or crashed"

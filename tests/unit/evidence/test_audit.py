@@ -424,3 +424,12 @@ def test_a_report_is_plain_data(root: Path, signer: Signer) -> None:
     gone("RUN")(root)
     found = as_json(audit.check(root, Trust.by(signer)))
     assert (found["state"], found["findings"][0]["kind"]) == ("tampered", "removed")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(b"", "empty"), (b'{"action":', "nothing but what is no record")]
+)
+def test_a_chain_without_a_record_is_not_sound(tmp_path: Path, signer: Signer, content: bytes, why: str) -> None:
+    (tmp_path / "evidence.jsonl").write_bytes(content)
+    report = audit.check(tmp_path, Trust.by(signer))
+    assert (report.state, report.open) == (State.UNSEALED, [f"evidence.jsonl: {why}"])
