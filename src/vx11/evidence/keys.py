@@ -45,8 +45,12 @@ class PublicKey:
         self.id = hashlib.sha256(raw).hexdigest()[:16]
 
     def signed(self, statement: Mapping[str, Any], signature: str) -> bool:
-        """Whether a signature is of this statement, by this key."""
-        return self.signed_bytes(rfc8785.dumps(dict(statement)), signature)
+        """Whether a signature is of this statement, by this key; of one without canonical form there is none."""
+        try:
+            message = rfc8785.dumps(dict(statement))
+        except rfc8785.CanonicalizationError:
+            return False
+        return self.signed_bytes(message, signature)
 
     def signed_bytes(self, message: bytes, signature: str) -> bool:
         """Whether a signature is of these bytes, by this key."""

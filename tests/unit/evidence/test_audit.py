@@ -151,6 +151,12 @@ MANIPULATIONS: dict[str, tuple[Callable[[Path], None], Kind, str, str]] = {
         "RUN/manifest.json",
         "has a signature that is wrong",
     ),
+    "a manifest without a canonical form": (
+        changed("RUN/manifest.json", '"schema": 1', '"schema": NaN'),
+        Kind.BAD_SEAL,
+        "RUN/manifest.json",
+        "has a signature that is wrong",
+    ),
     "a manifest of another": (
         with_another_manifest,
         Kind.CHANGED,

@@ -140,6 +140,12 @@ MANIPULATIONS: dict[str, tuple[Callable[[Lines], Lines], Kind, int | None, str]]
         5,
         "whose signature is wrong",
     ),
+    "a seal without a canonical form": (
+        lambda at: [*at[:4], flipped(at[4], b'"final":true', b'"final":NaN')],
+        Kind.BAD_SEAL,
+        5,
+        "whose signature is wrong",
+    ),
     "a seal of another key": (
         lambda at: [*at[:4], with_seal(at[4], key="0123456789abcdef")],
         Kind.WRONG_KEY,
