@@ -1,5 +1,6 @@
 """Checks folders of evidence: a run's chain and files, and what a root says of its runs, those removed included."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,6 @@ from vx11.evidence.layout import (
     OF_HEAD,
     PRUNED,
     REMOVING,
-    REPORT,
     TOMBSTONES,
     digest,
     digests,
@@ -117,7 +117,7 @@ def check(path: Path, trust: Trust, anchors: Iterable[str] = ()) -> Report:
     elif path.is_file():
         with export.unpacked(path) as folder:
             checking.archive(folder)
-    elif (path / HEADS).is_file():
+    elif (path / HEADS).is_file() or _index(path):
         checking.root(path)
     elif (path / CHAIN).is_file():
         checking.run(path, "")
@@ -165,23 +165,26 @@ class _Checking:
             head: what the chain of heads says of it.
         """
         manifest = read_json(folder / MANIFEST)
-        found = self.chain(folder / CHAIN, _below(where, CHAIN), covered=manifest is not None)
-        self._watchdog(folder, where, found)
-        for path in sorted(folder.glob(f"cells/*/{CHAIN}")):
-            below = _below(where, f"cells/{path.parent.name}")
-            madre = self.chain(path, _below(below, CHAIN), covered=manifest is not None)
-            self._watchdog(path.parent, below, madre)
+        found = self._madre(folder, where, covered=manifest is not None)
+        for path in sorted(folder.glob(f"cells/*/{CHAIN}")) if found.of_run else ():
+            self._madre(path.parent, _below(where, f"cells/{path.parent.name}"), covered=manifest is not None)
         if head and head.get("manifest") and head["manifest"] != _digest(folder / MANIFEST):
             self._find(_below(where, MANIFEST), Kind.CHANGED, "is not the one that the chain of heads tells of")
         if manifest is not None:
             self._manifest(folder, where, manifest)
-        elif (folder / CONDUCTOR).is_file():
-            self.report.notes.append(f"{where or folder.name}: the run goes on, or has lost its conductor")
-        elif found.closed and (folder / REPORT).is_dir():  # of a run, whose books are closed
+        if (folder / CONDUCTOR).exists():
+            self.report.open.append(f"{where or folder.name}: the run goes on, or has lost its conductor")
+        elif manifest is None and found.closed and found.of_run:
             self._find(_below(where, MANIFEST), Kind.REMOVED, "is gone: nothing tells what files the run has")
         self._head(found, manifest or head)
 
-    def _watchdog(self, folder: Path, where: str, madre: ChainReport) -> None:
+    def _madre(self, folder: Path, where: str, *, covered: bool) -> ChainReport:
+        """The chain in a folder, and that of the watchdog beside it."""
+        found = self.chain(folder / CHAIN, _below(where, CHAIN), covered=covered)
+        self._watchdog(folder, where, found, covered=covered)
+        return found
+
+    def _watchdog(self, folder: Path, where: str, madre: ChainReport, *, covered: bool) -> None:
         """The watchdog's chain, up to where madre's tells of it: it has no seals of its own."""
         path, name = folder / WATCHDOG, _below(where, WATCHDOG)
         if not path.is_file():
@@ -196,10 +199,20 @@ class _Checking:
             if head not in found.anchors:
                 message = f"has no record {number} as {madre.where} saw it: it was written anew, or cut"
                 self._find(name, Kind.CUT if number > found.records else Kind.RESEALED, message)
+        told = max((number for number, head in madre.witnessed.items() if head in found.anchors), default=0)
+        if found.records > told and not covered:
+            why = f"unsealed since record {told + 1} of {found.records}: {madre.where} does not tell of them"
+            self.report.open.append(f"{name}: {why}")
 
     def archive(self, folder: Path) -> None:
         """The run in an archive, and the statement about it."""
-        self.run(folder, folder.name)
+        if (folder / CHAIN).is_file():
+            self.run(folder, folder.name)
+        else:
+            self._find(_below(folder.name, CHAIN), Kind.REMOVED, "is gone")
+        for path in sorted(folder.parent.iterdir()):
+            if path.name not in (folder.name, export.ATTESTATION):
+                self._find(path.name, Kind.FOREIGN, "is not part of the archive of a run")
         if wrong := export.attested(folder, self._keys):
             self._find(export.ATTESTATION, Kind.CHANGED, wrong)
 
@@ -219,6 +232,8 @@ class _Checking:
             self._find(name, Kind.CHANGED, "is not a manifest")
             return
         self._signature(name, manifest)
+        if json.dumps(manifest).encode() != (folder / MANIFEST).read_bytes():
+            self._find(name, Kind.CHANGED, "is not in the form in which it was written")
         present = digests(folder)
         for file in sorted(listed.keys() | present.keys()):
             if file not in present:
@@ -258,7 +273,8 @@ class _Checking:
 
     def root(self, root: Path) -> None:
         """All runs of a root."""
-        self.chain(root / HEADS, HEADS)
+        if (root / HEADS).is_file():
+            self.chain(root / HEADS, HEADS)
         finished, pruned = _heads(root)
         for test_id, data in finished.items():
             self._of_head(root, test_id, data, pruned.get(test_id))
@@ -298,7 +314,7 @@ def _heads(root: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, A
     """What the chain of heads says of each run: when it finished, and when it was removed by age."""
     finished: dict[str, dict[str, Any]] = {}
     pruned: dict[str, dict[str, Any]] = {}
-    for record in records(root / HEADS):
+    for record in records(root / HEADS) if (root / HEADS).is_file() else ():
         kept = {FINISHED: finished, PRUNED: pruned}.get(str(record.get("action")))
         if kept is not None and isinstance(record.get("data"), dict):
             kept[str(record.get("subject"))] = record["data"]

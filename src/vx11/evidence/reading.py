@@ -4,6 +4,7 @@ A chain is one file, unless who wrote it ended in the middle of a line: then wha
 `evidence-2.jsonl` after `evidence.jsonl`, and nothing that was written is changed.
 """
 
+import glob
 import json
 import mmap
 from collections.abc import Iterator
@@ -28,6 +29,13 @@ def segments(path: Path) -> list[Path]:
 def segment(path: Path, number: int) -> Path:
     """The file of a segment; the first is the chain's own."""
     return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def strays(path: Path) -> list[Path]:
+    """What is called as a file of a chain is, and what nothing leads to: one before it is gone."""
+    known = segments(path)
+    called = path.parent.glob(f"{glob.escape(path.stem)}-*{path.suffix}")
+    return sorted(file for file in called if file not in known and file.stem[len(path.stem) + 1 :].isdecimal())
 
 
 def record_of(line: bytes) -> dict[str, Any] | None:

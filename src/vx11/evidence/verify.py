@@ -14,7 +14,10 @@ import rfc8785
 from vx11.evidence.appending import CONTINUED, KEEPER
 from vx11.evidence.chain import statement
 from vx11.evidence.keys import PublicKeys
-from vx11.evidence.reading import GENESIS, SEALED, WITNESSED, record_of, records, segments, without_hash
+from vx11.evidence.reading import GENESIS, SEALED, WITNESSED, record_of, records, segments, strays, without_hash
+
+# What the chain of a run tells, and that of a madre does not.
+_OF_RUN = ("run_started", "run_recovered")
 
 
 class State(StrEnum):
@@ -78,6 +81,7 @@ class ChainReport:
         keys: ids of the keys that it is sealed with.
         anchors: those that were looked for and are heads of records.
         witnessed: number → hash of records of the watchdog's chain that this one tells of.
+        of_run: whether it is what a conductor wrote of a run.
     """
 
     where: str
@@ -91,6 +95,7 @@ class ChainReport:
     findings: Sequence[Finding] = ()
     anchors: frozenset[str] = frozenset()
     witnessed: Mapping[int, str] = field(default_factory=dict)
+    of_run: bool = False
 
     @property
     def state(self) -> State:
@@ -142,6 +147,8 @@ def chain(path: Path, keys: PublicKeys, where: str = "", anchors: Iterable[str] 
     reader = _Reader(where or path.name, keys, frozenset(anchors))
     for number, file in enumerate(segments(path), start=1):
         reader.read(file, is_first=number == 1)
+    for file in strays(path):
+        reader.find(Kind.MISSING, f"{file.name} is there, and the file that it continues is not")
     return reader.report()
 
 
@@ -165,6 +172,7 @@ class _Reader:
     anchors: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
     witnessed: dict[int, str] = field(default_factory=dict)
+    of_run: bool = False
 
     def find(self, kind: Kind, message: str, record: int | None = None) -> None:
         self.findings.append(Finding(self.where, kind, message, record))
@@ -208,6 +216,7 @@ class _Reader:
         if self.head in self.wanted:
             self.anchors.add(self.head)
         self.closed = False
+        self.of_run = self.of_run or record.get("action") in _OF_RUN
         if record.get("actor") == KEEPER:
             self.keep(number, record)
 
@@ -293,6 +302,7 @@ class _Reader:
             findings=tuple(self.findings),
             anchors=frozenset(self.anchors),
             witnessed=self.witnessed,
+            of_run=self.of_run,
         )
 
 

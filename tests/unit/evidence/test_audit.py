@@ -18,6 +18,7 @@ from vx11.evidence.chain import Chain
 from vx11.evidence.keys import PublicKeys, Signer
 from vx11.evidence.layout import RunFolder, index, tombstone_of
 from vx11.evidence.verify import Kind, State
+from vx11.evidence.witness import Witness
 
 STARTED = 1_795_242_600 * 10**9
 IDS = ("e2e-1", "e2e-2")
@@ -157,6 +158,13 @@ MANIPULATIONS: dict[str, tuple[Callable[[Path], None], Kind, str, str]] = {
         "RUN/manifest.json",
         "has a signature that is wrong",
     ),
+    "a manifest that says two things": (
+        changed("RUN/manifest.json", '"files": ', '"files": {}, "files": '),
+        Kind.CHANGED,
+        "RUN/manifest.json",
+        "is not in the form in which it was written",
+    ),
+    "the heads removed": (gone("heads.jsonl"), Kind.REMOVED, "heads.jsonl", "does not tell of the run e2e-1"),
     "a manifest of another": (
         with_another_manifest,
         Kind.CHANGED,
@@ -228,10 +236,57 @@ def test_one_run_is_checked_by_itself(root: Path, signer: Signer, tmp_path: Path
     assert audit.check(away, Trust.by(signer)).state is State.SOUND
 
 
-def test_one_run_without_its_manifest_is_not_sound(root: Path, signer: Signer) -> None:
-    (first(root) / "manifest.json").unlink()
+@pytest.mark.parametrize("more", [(), ("report",)])
+def test_one_run_without_its_manifest_is_not_sound(root: Path, signer: Signer, more: tuple[str, ...]) -> None:
+    for name in ("manifest.json", *more):
+        gone(f"RUN/{name}")(root)
     (found,) = audit.check(first(root), Trust.by(signer)).findings
     assert str(found) == "manifest.json: is gone: nothing tells what files the run has"
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_books_that_are_said_to_be_open_are_not_sound(root: Path, signer: Signer, is_listed: bool) -> None:
+    if not is_listed:
+        gone("RUN/manifest.json")(root)
+    made("RUN/conductor.json")(root)
+    report = audit.check(first(root), Trust.by(signer))
+    assert report.state is State.UNSEALED
+    assert f"{first(root).name}: the run goes on, or has lost its conductor" in report.open
+
+
+@pytest.fixture
+def cell(tmp_path: Path, signer: Signer) -> Path:
+    """What a madre and her watchdog wrote, who are no part of a run."""
+    folder = tmp_path / "cell"
+    watchdog = Chain(folder / "watchdog.jsonl")
+    watchdog.append("watchdog", "started", "watchdog")
+    chain = Chain(folder / "evidence.jsonl", signer)
+    chain.append("madre", "started", "cell")
+    Witness(chain).look()
+    chain.close()
+    watchdog.close()
+    return folder
+
+
+def test_what_the_watchdog_wrote_is_sound_as_far_as_madre_tells_of_it(cell: Path, signer: Signer) -> None:
+    assert audit.check(cell, Trust.by(signer)).state is State.SOUND
+    more = Chain(cell / "watchdog.jsonl")
+    more.append("watchdog", "closed", "w-1")
+    more.close()
+    report = audit.check(cell, Trust.by(signer))
+    assert (report.state, report.findings) == (State.UNSEALED, [])
+    assert report.open == ["watchdog.jsonl: unsealed since record 2 of 2: evidence.jsonl does not tell of them"]
+
+
+def test_a_head_is_not_looked_for_in_what_is_no_part_of_a_madre(cell: Path, signer: Signer) -> None:
+    head = audit.check(cell, Trust.by(signer)).chains[0].head
+    kept = cell.with_name("kept")
+    shutil.copytree(cell, kept)
+    chain = cell / "evidence.jsonl"
+    chain.write_bytes(chain.read_bytes().splitlines(keepends=True)[0])
+    shutil.copytree(kept, cell / "cells" / "kept")
+    (found,) = audit.check(cell, Trust.by(signer), [head]).findings
+    assert found.kind is Kind.RESEALED
 
 
 @pytest.mark.parametrize("name", ["none", "evidence"])
@@ -381,6 +436,8 @@ def of_another(scratch: Path) -> None:
             export.ATTESTATION,
             "is about a run that has no manifest",
         ),
+        (lambda at: (first(at) / "evidence.jsonl").unlink(), "RUN/evidence.jsonl", "is gone"),
+        (lambda at: (at / "notes.txt").touch(), "notes.txt", "is not part of the archive of a run"),
         (
             lambda at: (first(at) / "cases/TC-001/1/verdict.json").write_text("[]"),
             "RUN/cases/TC-001/1/verdict.json",

@@ -339,6 +339,16 @@ def test_the_hash_is_that_of_the_record_without_it(path: Path) -> None:
     assert verify.chain(path, PublicKeys()).findings == ()
 
 
+def test_a_further_file_that_nothing_leads_to_is_found(path: Path, signer: Signer) -> None:
+    torn(path, signer)
+    path.with_name("evidence-2.jsonl").rename(path.with_name("evidence-3.jsonl"))
+    (found,) = verify.chain(path, PublicKeys([signer.public])).findings
+    assert (found.kind, found.message) == (
+        Kind.MISSING,
+        "evidence-3.jsonl is there, and the file that it continues is not",
+    )
+
+
 def test_the_sound_part_ends_before_the_first_finding(path: Path) -> None:
     lines = written(path, None).read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:2], flipped(lines[2], b"anna", b"anne"), lines[3]]))
