@@ -37,13 +37,18 @@ def write_json(path: Path, data: Any) -> None:
     Raises:
         OSError: the disk is full or gone.
     """
-    partial = path.with_name(f"{path.name}.new")
+    partial = partial_of(path)
     with partial.open("w", encoding="utf-8") as file:
         json.dump(data, file)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
     sync_folder(path.parent)
+
+
+def partial_of(path: Path) -> Path:
+    """The name that a file has while it is written; a writer that was killed leaves it."""
+    return path.with_name(f"{path.name}.new")
 
 
 def sync_folder(folder: Path) -> None:

@@ -29,7 +29,10 @@ from vx11.evidence.verify import ChainReport, Finding, Kind, State
 from vx11.statefiles import read_json
 
 # What an evidence root holds beside folders of runs.
-OF_ROOT = (INDEX, PUBLIC, TOMBSTONES, ".index.lock", ".heads.lock", ".recovery.lock", ".prune.lock")
+OF_ROOT = (INDEX, f"{INDEX}.new", PUBLIC, TOMBSTONES, ".index.lock", ".heads.lock", ".recovery.lock", ".prune.lock")
+
+# What the chain of a run tells at its end.
+_ENDED = ("run_finished", "run_recovered")
 
 
 @dataclass(frozen=True)
@@ -278,14 +281,15 @@ class _Checking:
         finished, pruned = _heads(root)
         for test_id, data in finished.items():
             self._of_head(root, test_id, data, pruned.get(test_id))
-        index = _index(root)
+        index = self._index(root, finished)
         names = {str(data.get("folder")) for data in finished.values()}
         for test_id, entry in index.items():
             self._of_index(root, test_id, entry, finished.get(test_id))
-            names.add(str(entry.get("folder")))
+            if test_id not in finished:
+                names.add(str(entry.get("folder")))
         for path in _foreign(root, names):
             what = "is no run that this root tells of" if path.is_dir() else "is not part of the evidence"
-            self._find(path.name, Kind.FOREIGN, what)
+            self._find(str(path.relative_to(root)), Kind.FOREIGN, what)
 
     def _of_head(self, root: Path, test_id: str, data: Mapping[str, Any], pruned: Mapping[str, Any] | None) -> None:
         name = Path(str(data.get("folder"))).name
@@ -300,14 +304,41 @@ class _Checking:
     def _of_index(self, root: Path, test_id: str, entry: Mapping[str, Any], head: Mapping[str, Any] | None) -> None:
         name = Path(str(entry.get("folder"))).name
         if head is not None:
-            if entry.get("head") not in (None, head.get("head")):
-                self._find(INDEX, Kind.CHANGED, f"has another head of the run {test_id} than the chain of heads")
+            self._of_ended(root, test_id, entry, head)
         elif entry.get("state") != "running":
             self._find(HEADS, Kind.REMOVED, f"does not tell of the run {test_id}, which has ended")
         elif (root / name / CHAIN).is_file():
             self.run(root / name, name)
         else:
             self._find(name, Kind.REMOVED, f"the run {test_id} is gone")
+
+    def _index(self, root: Path, finished: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What the index says of each run; it has all that have ended, those removed by age included."""
+        index = _index(root)
+        if not (root / INDEX).is_file():
+            self._find(INDEX, Kind.REMOVED, "is gone: nothing tells which runs go on")
+        else:
+            for test_id in finished:
+                if test_id not in index:
+                    self._find(INDEX, Kind.CHANGED, f"does not list the run {test_id}")
+        return index
+
+    def _of_ended(self, root: Path, test_id: str, entry: Mapping[str, Any], head: Mapping[str, Any]) -> None:
+        """What the index says of a run that has ended; while its books are open it may not have been told yet."""
+        folder = root / Path(str(head.get("folder"))).name
+        if (folder / CONDUCTOR).exists():
+            return
+        told = {"folder": head.get("folder"), "head": head.get("head")} | _ended(folder)
+        for word, value in told.items():
+            if entry.get(word) != value:
+                self._find(INDEX, Kind.CHANGED, f"does not say of the run {test_id} what its evidence says: {word}")
+
+
+def _ended(folder: Path) -> dict[str, Any]:
+    """What a run came to, by the last record that says so; nothing when its evidence is gone."""
+    chain = folder / CHAIN
+    ends = [record["data"] for record in records(chain) if record.get("action") in _ENDED] if chain.is_file() else []
+    return {word: ends[-1].get(word) for word in ("state", "verdicts")} if ends and isinstance(ends[-1], dict) else {}
 
 
 def _heads(root: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
@@ -331,6 +362,10 @@ def _foreign(root: Path, runs: set[str]) -> Iterator[Path]:
     own = {*OF_ROOT, *(path.name for path in segments(root / HEADS)), *runs}
     for path in sorted(root.iterdir()):
         if path.name not in own and not path.name.startswith(("index.broken-", REMOVING)):
+            yield path
+    tombstones = {f"{tombstone_of(root / run).name}{end}" for run in runs for end in ("", ".new")}
+    for path in sorted((root / TOMBSTONES).glob("*")):
+        if path.name not in tombstones:
             yield path
 
 

@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from vx11.clock import stamp
 from vx11.evidence.appending import EvidenceError
 from vx11.evidence.chain import Chain
 from vx11.evidence.keys import PUBLIC, PublicKey, Signer
 from vx11.evidence.redact import Redactor
-from vx11.statefiles import write_json
+from vx11.statefiles import partial_of, write_json
 
 SCHEMA = 1
 # In a run's folder: who conducts it, for as long as its books are open; then the digests of all files.
@@ -110,6 +111,7 @@ def finish(folder: Path, test_id: str, records: int, head: str, signer: Signer) 
     Raises:
         EvidenceError, OSError: it cannot be written.
     """
+    partial_of(folder / MANIFEST).unlink(missing_ok=True)  # of a conductor that died while it wrote it
     about = {"schema": SCHEMA, "test_id": test_id, "records": records, "head": head, "files": digests(folder)}
     write_json(folder / MANIFEST, signed(about, signer))
     data = {"folder": folder.name, "records": records, "head": head, "manifest": digest(folder / MANIFEST)}
@@ -138,9 +140,31 @@ def signed(about: dict[str, Any], signer: Signer) -> dict[str, Any]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Of what stays; the note of who conducts the run goes with the run, and so does an earlier manifest."""
-    names = {str(path.relative_to(folder)): path for path in _files(folder)}
-    return {name: digest(path) for name, path in names.items() if name not in (CONDUCTOR, MANIFEST)}
+    """Of what stays; the note of who conducts the run goes with the run, and so does an earlier manifest.
+
+    Of a link it is told where it leads, whatever is there; of what is no file that it is none.
+    """
+    names = {_name(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
+    return {
+        name: _digest(path)
+        for name, path in names.items()
+        if name not in (CONDUCTOR, MANIFEST) and (path.is_symlink() or not path.is_dir())
+    }
+
+
+def _name(path: Path) -> str:
+    """The name of a file as JSON can have it; one that is not UTF-8 in escapes, behind `//`, as no other begins."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return f"//{quote(os.fsencode(path))}"
+    return str(path)
+
+
+def _digest(path: Path) -> str:
+    if path.is_symlink():
+        return f"link to {_name(path.readlink())}"
+    return digest(path) if path.is_file() else "no file"
 
 
 def _runs_of(path: Path) -> dict[str, Any]:

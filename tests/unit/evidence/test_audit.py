@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import shutil
 import tarfile
 import time
@@ -44,8 +45,10 @@ def root(tmp_path: Path, signer: Signer) -> Path:
         cell = Chain(run.path / "cells" / f"{test_id}-1" / "evidence.jsonl")
         cell.append("madre", "started", f"{test_id}-1")
         cell.close()
+        came_to = {"state": "finished", "verdicts": {"passed": 1}}
+        run.chain.append("conductor", "run_finished", test_id, came_to)
         run.finish()
-        run.index(state="finished", verdicts={"passed": 1}, head=run.chain.head)
+        run.index(**came_to, head=run.chain.head)
     return root
 
 
@@ -78,6 +81,21 @@ def made(name: str) -> Callable[[Path], None]:
         path.write_text("")
 
     return make
+
+
+def linked(name: str) -> Callable[[Path], None]:
+    """A link to the same content elsewhere, in the place of a file if there is one."""
+
+    def link(root: Path) -> None:
+        path, kept = root / name.replace("RUN", first(root).name), root.parent / "kept"
+        path.replace(kept) if path.exists() else kept.touch()
+        path.symlink_to(kept)
+
+    return link
+
+
+def piped(name: str) -> Callable[[Path], None]:
+    return lambda root: os.mkfifo(root / name.replace("RUN", first(root).name))
 
 
 def without_last(name: str) -> Callable[[Path], None]:
@@ -131,9 +149,9 @@ MANIPULATIONS: dict[str, tuple[Callable[[Path], None], Kind, str, str]] = {
         without_last("RUN/evidence.jsonl"),
         Kind.CUT,
         "RUN/evidence.jsonl",
-        "its tail is cut: 1 of 3 records are there",
+        "its tail is cut: 2 of 4 records are there",
     ),
-    "a run's tail sealed anew": (sealed_anew, Kind.CUT, "RUN/evidence.jsonl", "2 of 3 records are there"),
+    "a run's tail sealed anew": (sealed_anew, Kind.CUT, "RUN/evidence.jsonl", "2 of 4 records are there"),
     "a record of a cell changed": (
         changed("RUN/cells/e2e-1-1/evidence.jsonl", "started", "stopped"),
         Kind.CHANGED,
@@ -182,12 +200,46 @@ MANIPULATIONS: dict[str, tuple[Callable[[Path], None], Kind, str, str]] = {
     "a file put beside": (made("notes.txt"), Kind.FOREIGN, "notes.txt", "is not part of the evidence"),
     "a head removed": (without_last("heads.jsonl"), Kind.REMOVED, "heads.jsonl", "does not tell of the run e2e-2"),
     "a head changed": (
-        changed("heads.jsonl", '"records":3', '"records":4'),
+        changed("heads.jsonl", '"records":4', '"records":3'),
         Kind.CHANGED,
         "heads.jsonl",
         "does not match its own hash",
     ),
-    "the index changed": (changed("index.json", '"head": "', '"head": "0'), Kind.CHANGED, "index.json", "another head"),
+    "the index changed": (changed("index.json", '"head": "', '"head": "0'), Kind.CHANGED, "index.json", "says: head"),
+    "a count in the index changed": (
+        changed("index.json", '"passed": 1', '"passed": 2'),
+        Kind.CHANGED,
+        "index.json",
+        "does not say of the run e2e-1 what its evidence says: verdicts",
+    ),
+    "a state in the index changed": (changed("index.json", "finished", "aborted"), Kind.CHANGED, "index.json", ": state"),
+    "a run in the index moved": (
+        changed("index.json", "-e2e-1", "-e2e-9"),
+        Kind.CHANGED,
+        "index.json",
+        "does not say of the run e2e-1 what its evidence says: folder",
+    ),
+    "a run taken out of the index": (
+        changed("index.json", '"e2e-1"', '"e2e-9"'),
+        Kind.CHANGED,
+        "index.json",
+        "does not list the run e2e-1",
+    ),
+    "the index removed": (gone("index.json"), Kind.REMOVED, "index.json", "is gone"),
+    "a tombstone put in": (
+        made("tombstones/20990101T000000Z-e2e-9.json"),
+        Kind.FOREIGN,
+        "tombstones/20990101T000000Z-e2e-9.json",
+        "is not part of the evidence",
+    ),
+    "a link put in": (linked("RUN/report/index.html"), Kind.FOREIGN, "RUN/report/index.html", "the manifest does not list"),
+    "a link instead of a file": (
+        linked("RUN/cases/TC-001/1/verdict.json"),
+        Kind.CHANGED,
+        "RUN/cases/TC-001/1/verdict.json",
+        "was changed",
+    ),
+    "a pipe put in": (piped("RUN/report/pipe"), Kind.FOREIGN, "RUN/report/pipe", "the manifest does not list it"),
 }
 
 
@@ -321,7 +373,7 @@ def test_old_runs_go_and_leave_tombstones(root: Path, signer: Signer) -> None:
     assert list(retention.prune(root, signer, now_ns=later(31))) == planned
     assert not folder.exists()
     told = json.loads(tombstone_of(folder).read_text())
-    assert (told["test_id"], told["folder"], told["records"]) == ("e2e-1", folder.name, 3)
+    assert (told["test_id"], told["folder"], told["records"]) == ("e2e-1", folder.name, 4)
     report = audit.check(root, Trust.by(signer))
     assert (report.state, report.findings) == (State.SOUND, [])
     assert [run.state for run in runs.listed(root)] == ["removed", "removed"]
@@ -376,7 +428,7 @@ def test_an_archive_proves_itself_elsewhere(root: Path, signer: Signer, tmp_path
     shutil.rmtree(root)
     report = audit.check(archive, Trust.by(signer))
     assert (report.state, report.findings) == (State.SOUND, [])
-    assert [chain.records for chain in report.chains] == [3, 1]
+    assert [chain.records for chain in report.chains] == [4, 1]
 
 
 def test_the_statement_is_in_toto_s_with_the_result_of_the_test(root: Path, signer: Signer) -> None:
@@ -496,3 +548,33 @@ def test_a_chain_without_a_record_is_not_sound(tmp_path: Path, signer: Signer, c
     (tmp_path / "evidence.jsonl").write_bytes(content)
     report = audit.check(tmp_path, Trust.by(signer))
     assert (report.state, report.open) == (State.UNSEALED, [f"evidence.jsonl: {why}"])
+
+
+def test_what_a_writer_leaves_that_was_killed_is_no_tampering(root: Path, signer: Signer) -> None:
+    """Half of what is written whole, under the name that it has until then."""
+    run = RunFolder(root, "e2e-3", STARTED, signer)
+    for path in (run.path / "manifest.json.new", root / "index.json.new"):
+        path.write_text("{")
+    run.chain.append("conductor", "run_started", "e2e-3", {})
+    run.finish()
+    run.index(state="finished", head=run.chain.head)
+    report = audit.check(root, Trust.by(signer))
+    assert (report.state, report.findings) == (State.SOUND, [])
+
+
+def test_files_of_any_name_and_links_are_part_of_a_run(tmp_path: Path, signer: Signer) -> None:
+    run = RunFolder(tmp_path, "e2e-3", STARTED, signer)
+    suites = run.attempt("TC-001", 1) / "suites"
+    odd = suites / os.fsdecode(b"caf\xe9.txt")
+    odd.touch()
+    (suites / "latest").symlink_to("nowhere")
+    run.chain.append("conductor", "run_started", "e2e-3", {})
+    run.finish()
+    assert audit.check(run.path, Trust.by(signer)).state is State.SOUND
+    (suites / "latest").unlink()
+    (suites / "latest").symlink_to("elsewhere")
+    odd.write_text("more")
+    assert [found.where for found in audit.check(run.path, Trust.by(signer)).findings] == [
+        "//cases/TC-001/1/suites/caf%E9.txt",
+        "cases/TC-001/1/suites/latest",
+    ]
