@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ SCHEMA = 1
 # In a run's folder: who conducts it, for as long as its books are open; then the digests of all files.
 CONDUCTOR, MANIFEST = "conductor.json", "manifest.json"
 CHAIN, REPORT = "evidence.jsonl", "report"
+_CHAIN = re.compile(r"(evidence|watchdog)(-\d+)?\.jsonl")
 # In an evidence root: the runs, and what became of each.
 INDEX, HEADS = "index.json", "heads.jsonl"
 FINISHED, PRUNED = "run_finished", "run_pruned"
@@ -191,12 +193,14 @@ def redact(folder: Path, redactor: Redactor) -> None:
     """
     for path in _files(folder):
         content = path.read_bytes()
-        if not _is_chain(path) and (redacted := redactor.content(content)) != content:
+        if not _is_chain(path.relative_to(folder)) and (redacted := redactor.content(content)) != content:
             path.write_bytes(redacted)
 
 
 def _is_chain(path: Path) -> bool:
-    return path.suffix == ".jsonl" and path.stem.split("-")[0] in ("evidence", "watchdog")
+    """Whether a file of a run, by its place in it, is the conductor's chain, or one of a cell."""
+    is_in_place = path.parent == Path() or path.match("cells/*/*.jsonl") and len(path.parts) == 3
+    return is_in_place and _CHAIN.fullmatch(path.name) is not None
 
 
 def digest(path: Path) -> str:

@@ -1,8 +1,11 @@
 """Keeps secrets out of evidence: what looks like one, what is called one, and those that somebody told it about."""
 
+import html
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 INSTEAD = "[redacted]"
 # A value is a secret by its name, as `db_password` or `API-KEY`; names of figures, as token_issue_time_ms, are not.
@@ -24,6 +27,12 @@ def is_name_of_secret(name: str) -> bool:
     return _NAME.search(name) is not None
 
 
+def _forms(value: str) -> set[str]:
+    """As it is, and as JSON, XML, HTML, a Python string and a URL have it."""
+    spelled = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
+    return spelled | {html.escape(value), html.escape(value, quote=False), quote(value, safe="", errors="replace")}
+
+
 class Redactor:
     """Replaces secrets.
 
@@ -37,7 +46,7 @@ class Redactor:
 
     def learn(self, values: Iterable[str]) -> None:
         """Tells it of further secrets."""
-        known = {value.encode() for value in values if len(value) >= SHORTEST}
+        known = {form.encode("utf-8", "surrogatepass") for value in values if len(value) >= SHORTEST for form in _forms(value)}
         self._known = sorted({*self._known, *known}, key=len, reverse=True)
 
     def content(self, content: bytes) -> bytes:

@@ -3,15 +3,18 @@
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from vx11.evidence import verify
 from vx11.evidence.appending import EvidenceError
 from vx11.evidence.keys import PublicKeys, Signer
-from vx11.evidence.layout import RunFolder
+from vx11.evidence.layout import RunFolder, redact
+from vx11.evidence.redact import Redactor
 
 STARTED = 1_795_242_600 * 10**9
 
@@ -101,3 +104,32 @@ def test_the_manifest_has_the_digest_of_every_file(tmp_path: Path) -> None:
     }
     for name, digest in manifest["files"].items():
         assert digest == hashlib.sha256((run.path / name).read_bytes()).hexdigest()
+
+
+SECRET = 'plum "cake" & \\ é'
+SPELLED = [SECRET, json.dumps(SECRET), json.dumps(SECRET, ensure_ascii=False), escape(SECRET), repr(SECRET), quote(SECRET)]
+
+
+@pytest.mark.parametrize("spelled", SPELLED)
+def test_a_secret_is_taken_out_however_a_file_spells_it(tmp_path: Path, spelled: str) -> None:
+    path = tmp_path / "said.txt"
+    path.write_text(f"up with {spelled}", encoding="utf-8")
+    redact(tmp_path, Redactor([SECRET]))
+    assert "cake" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_kept"),
+    [
+        ("evidence.jsonl", True),
+        ("cells/one/watchdog-2.jsonl", True),
+        ("evidence-of-mine.jsonl", False),
+        ("cases/TC-001/1/suites/evidence.jsonl", False),
+    ],
+)
+def test_only_chains_are_left_as_they_are(tmp_path: Path, name: str, is_kept: bool) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(SECRET, encoding="utf-8")
+    redact(tmp_path, Redactor([SECRET]))
+    assert (path.read_text(encoding="utf-8") == SECRET) is is_kept
