@@ -51,9 +51,11 @@ def verify(
 
 
 def _told(report: Any) -> Iterator[str]:
-    yield from (f"note: {note}" for note in report.notes)
-    yield from (f"unsealed: {why}" for why in report.open)
-    yield from (f"wrong: {finding}" for finding in report.findings)
+    from vx11.evidence.show import printable
+
+    yield from (printable(f"note: {note}") for note in report.notes)
+    yield from (printable(f"unsealed: {why}") for why in report.open)
+    yield from (printable(f"wrong: {finding}") for finding in report.findings)
     records = sum(chain.records for chain in report.chains)
     yield f"{report.state}: {records} records in {len(report.chains)} chains, checked {report.trust}"
     if report.chains:

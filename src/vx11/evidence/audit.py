@@ -355,7 +355,8 @@ def _heads(root: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, A
 def _index(root: Path) -> dict[str, dict[str, Any]]:
     found = read_json(root / INDEX)
     runs = found.get("runs") if isinstance(found, dict) else None
-    return {str(name): entry for name, entry in (runs or {}).items() if isinstance(entry, dict)}
+    every = runs.items() if isinstance(runs, dict) else ()
+    return {str(name): entry for name, entry in every if isinstance(entry, dict)}
 
 
 def _foreign(root: Path, runs: set[str]) -> Iterator[Path]:

@@ -48,7 +48,7 @@ class PublicKey:
         """Whether a signature is of this statement, by this key; of one without canonical form there is none."""
         try:
             message = rfc8785.dumps(dict(statement))
-        except rfc8785.CanonicalizationError:
+        except ValueError:
             return False
         return self.signed_bytes(message, signature)
 

@@ -121,8 +121,12 @@ def _roots(root: Path) -> Iterator[Path]:
 
 def _index(folder: Path) -> dict[str, dict[str, Any]]:
     found = read_json(folder / INDEX)
-    runs: dict[str, dict[str, Any]] = found.get("runs", {}) if isinstance(found, dict) else {}
-    return runs
+    runs = found.get("runs") if isinstance(found, dict) else None
+    return {
+        name: entry
+        for name, entry in (runs.items() if isinstance(runs, dict) else ())
+        if isinstance(entry, dict) and isinstance(entry.get("folder"), str)
+    }
 
 
 def _read(folder: Path, entry: dict[str, Any]) -> Run:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vx11.evidence.appending import KEEPER
-from vx11.evidence.layout import CHAIN, CONDUCTOR
+from vx11.evidence.layout import CHAIN, CONDUCTOR, REPORT
 from vx11.evidence.reading import record_of, segments
 
 LOOK = 0.2
@@ -46,7 +46,7 @@ class Shown:
 
 def chains(folder: Path) -> dict[str, Path]:
     """The chains of a run by whose they are; of a madre's folder its own alone."""
-    own = {"conductor" if (folder / "cells").is_dir() else "madre": folder / CHAIN}
+    own = {"conductor" if (folder / REPORT).is_dir() else "madre": folder / CHAIN}
     return own | {path.parent.name: path for path in sorted(folder.glob(f"cells/*/{CHAIN}"))}
 
 
@@ -90,7 +90,7 @@ class _Showing:
                     if not line.endswith(b"\n"):
                         break
                     self._read[file] = self._read.get(file, 0) + len(line)
-                    if record := record_of(line):
+                    if (record := record_of(line)) and _is_whole(record):
                         yield Shown(source, record)
 
     def _is_wanted(self, item: Shown) -> bool:
@@ -111,8 +111,19 @@ class _Showing:
             return self._has_case.get(item.source, False)
         is_of_it = str(record["subject"]) == self._wanted.case
         if record["action"] == "case_started":
-            self._has_case[str(record["data"]["cell"])] = is_of_it
+            self._has_case[str(record["data"].get("cell"))] = is_of_it  # a host has its chain elsewhere
         return is_of_it
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether it has what is shown of a record; whoever verifies the chain tells of others."""
+    has_all = all(name in record for name in ("actor", "action", "subject"))
+    return has_all and str(record.get("wall_ns")).isdecimal() and isinstance(record.get("data"), dict)
+
+
+def printable(text: str) -> str:
+    """One line, whatever is in it; nothing of it moves a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def line(item: Shown) -> str:
@@ -122,7 +133,7 @@ def line(item: Shown) -> str:
     record = item.record
     about = " ".join(f"{name}={_short(value)}" for name, value in sorted(record["data"].items()))
     words: Sequence[str] = (moment, item.source, str(record["actor"]), str(record["action"]), str(record["subject"]))
-    return "  ".join([*words, about]).rstrip()
+    return printable("  ".join([*words, about]).rstrip())
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,7 @@
 """`vx11 evidence …`: what it prints, and what it ends with."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,31 @@ def test_records_are_shown_in_the_order_of_time(run: Run, folder: Path, options:
     assert {record["chain"] for record in found} <= {"conductor", "one"}
     lines = run("show", folder, *options).output.splitlines()
     assert len(lines) == len(found)
+
+
+def test_a_case_on_a_host_has_its_records_shown(run: Run, tmp_path: Path) -> None:
+    made = RunFolder(tmp_path, "e2e-1", STARTED, Signer.of())
+    made.chain.append("conductor", "case_started", "TC-001", {"attempt": 1, "host": "far"})
+    made.chain.close()
+    assert run("show", made.path, "--case", "TC-001").output.count("\n") == 1
+
+
+def test_what_is_no_whole_record_is_not_shown(run: Run, folder: Path) -> None:
+    shown = run("show", folder).output
+    with (folder / "evidence.jsonl").open("ab") as file:
+        file.write(b'{"seq":9,"hash":""}\n')
+    assert run("show", folder).output == shown
+
+
+def test_names_and_records_cannot_write_lines_of_their_own(run: Run, folder: Path) -> None:
+    (folder.parent / os.fsdecode(b"x\xff\n\x1b[2Jsound: 9 records")).touch()
+    done = run("verify", folder.parent)
+    assert done.exit_code == 1
+    assert "wrong: x\\udcff\\n\\x1b[2Jsound: 9 records: is not part of the evidence\n" in done.output
+    chain = Chain(folder / "cells" / "one" / "evidence.jsonl")
+    chain.append("madre", "opened", "w-1", {"service": "web\nsealed"})
+    chain.close()
+    assert run("show", folder, "--window", "w-1").output.count("\n") == 1
 
 
 def test_a_run_that_goes_on_is_followed_to_its_end(folder: Path) -> None:

@@ -128,7 +128,8 @@ def test_a_run_whose_evidence_is_gone_is_still_known(tmp_path: Path) -> None:
     assert (seen.state, seen.started_ns, seen.verdicts) == ("finished", None, ())
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "not json"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "not json", '{"runs": [1]}', '{"runs": {"e2e-1": 7, "e2e-2": {}}}'])
 def test_an_index_that_cannot_be_read_knows_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "index.json").write_text(text, encoding="utf-8")
+    assert runs.listed(tmp_path) == []
     assert runs.find(tmp_path, "e2e-1") is None

@@ -102,6 +102,12 @@ MANIPULATIONS: dict[str, tuple[Callable[[Lines], Lines], Kind, int | None, str]]
     "a repeated record": (lambda at: [*at[:2], at[1], *at[2:]], Kind.REPEATED, 2, "stands there 2 times"),
     "what is no record": (lambda at: [*at[:2], b"\n", *at[2:]], Kind.CHANGED, 3, "what stands before it is not a record"),
     "what is no record behind all": (lambda at: [*at, b"[]\n"], Kind.CHANGED, 6, "is not a record"),
+    "half a surrogate in a name": (
+        lambda at: [*at[:3], flipped(at[3], b'"service"', b'"\\ud800"'), *at[4:]],
+        Kind.CHANGED,
+        4,
+        "is not in canonical form",
+    ),
     "another form of the same": (
         lambda at: [*at[:3], flipped(at[3], b",", b", "), *at[4:]],
         Kind.CHANGED,
