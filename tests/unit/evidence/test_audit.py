@@ -1,6 +1,7 @@
 """Folders of evidence that were tampered with: each manipulation is found and named; retention and export hold."""
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rfc8785
 
 from vx11.errors import InputError
 from vx11.evidence import audit, export, retention, runs
@@ -420,6 +422,33 @@ def test_a_removal_that_was_broken_off_is_no_tampering_and_is_finished(root: Pat
     list(retention.prune(root, signer, now_ns=later(31)))
     assert not folder.exists()
     assert not (root / f".removing-{folder.name}").exists()
+
+
+def forged_head(root: Path, action: str, subject: str, wall_ns: str) -> None:
+    """A record behind the last one, as somebody may add it who has no key; it fits."""
+    path = root / "heads.jsonl"
+    last = [json.loads(line) for line in path.read_bytes().splitlines()][-1]
+    data = {"folder": first(root).name}
+    about = last | {"action": action, "subject": subject, "wall_ns": wall_ns, "data": data, "actor": "conductor"}
+    about |= {"seq": last["seq"] + 1, "prev": last["hash"]}
+    del about["hash"]
+    path.write_bytes(path.read_bytes() + rfc8785.dumps(about | {"hash": hashlib.sha256(rfc8785.dumps(about)).hexdigest()}) + b"\n")
+
+
+def test_nobody_without_the_key_has_a_run_removed(root: Path, signer: Signer) -> None:
+    forged_head(root, "run_finished", "e2e-1", "1")
+    (kept,) = retention.prune(root, signer)
+    assert (kept.test_id, kept.kept) == ("e2e-1", "it has records that are not so old")
+    forged_head(root, "run_pruned", "e2e-1", "1")
+    kept, *_ = retention.prune(root, signer, now_ns=later(31))
+    assert (kept.test_id, kept.kept) == ("e2e-1", "it has no tombstone of ours")
+    assert first(root).is_dir()
+
+
+def test_nothing_is_removed_by_heads_that_do_not_verify(root: Path, signer: Signer) -> None:
+    changed("heads.jsonl", '"records":4', '"records":5')(root)
+    with pytest.raises(InputError, match="nothing is removed, since this does not verify"):
+        list(retention.prune(root, signer, now_ns=later(31)))
 
 
 def test_an_archive_proves_itself_elsewhere(root: Path, signer: Signer, tmp_path: Path) -> None:
