@@ -10,7 +10,7 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from vx11.conductor.observations import Observed
 from vx11.errors import InputError
 from vx11.evidence.appending import KEEPER
 from vx11.evidence.layout import CHAIN
-from vx11.evidence.reading import records
+from vx11.evidence.reading import records, segments
 
 VERDICT_FILE = "verdict.json"
 Json = dict[str, Any]
@@ -255,31 +255,28 @@ class _CellRecords:
     """madre's records of one cell by time; where they lie is kept, not they."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._times: list[int] = []
-        self._places: list[int] = []
-        place = 0
-        try:
-            with path.open("rb") as file:
-                for line in file:
-                    self._keep(line, place)
-                    place += len(line)
-        except FileNotFoundError:
-            pass  # madre never wrote any
-        self._size = place
+        self._places: list[tuple[Path, int]] = []
+        for file in segments(path):
+            if file.exists():  # madre may never have written any
+                self._keep(file)
 
-    def _keep(self, line: bytes, place: int) -> None:
-        if found := _record(line):
-            self._times.append(int(found["mono_ns"]))
-            self._places.append(place)
+    def _keep(self, path: Path) -> None:
+        place = 0
+        with path.open("rb") as file:
+            for line in file:
+                if found := _record(line):
+                    self._times.append(int(found["mono_ns"]))
+                    self._places.append((path, place))
+                place += len(line)
 
     def between(self, begin: int, end: int) -> list[Json]:
         """Those from `begin` to `end`, nanoseconds on CLOCK_BOOTTIME."""
         first, last = bisect_left(self._times, begin), bisect_right(self._times, end)
-        if first == last:
-            return []
-        until = self._places[last] if last < len(self._places) else self._size
-        with self._path.open("rb") as file:
-            file.seek(self._places[first])
-            lines = file.read(until - self._places[first]).splitlines()
-        return [found for line in lines if (found := _record(line))]
+        found = []
+        for path, places in groupby(self._places[first:last], key=lambda place: place[0]):
+            with path.open("rb") as file:
+                for _, place in places:
+                    file.seek(place)
+                    found.append(_record(file.readline()))
+        return [record for record in found if record]

@@ -89,13 +89,25 @@ def test_what_is_no_run_is_an_error_of_input(tmp_path: Path, content: str | None
         report.read(tmp_path)
 
 
-def test_each_try_has_the_records_of_its_own_time(make_run: Callable[..., Any]) -> None:
+def gone_on(chain: Path) -> None:
+    """Its last two records are behind a crash, in a further file."""
+    *before, last_but_one, last = chain.read_bytes().splitlines(keepends=True)
+    chain.write_bytes(b"".join(before) + last_but_one[:20])
+    chain.with_name("evidence-2.jsonl").write_bytes(last_but_one + last)
+
+
+@pytest.mark.parametrize("has_crashed", [False, True])
+def test_each_try_has_the_records_of_its_own_time(make_run: Callable[..., Any], *, has_crashed: bool) -> None:
     maker = make_run({"TC-001": "", "TC-002": ""})
     for number, case in enumerate(("TC-001", "TC-002"), 1):
         life = [(1.0, "opening", {}), (2.0, "opened", {}), (3.0, "closed", {})]
         maker.attempt(CaseResult(case, Verdict.PASSED, duration=4.0), windows=[Window("web", life, id=str(number))])
         maker.clock.passes(1.0)
-    run = report.read(maker.finish())
+    folder = maker.finish()
+    if has_crashed:
+        (chain,) = folder.glob("cells/*/evidence.jsonl")
+        gone_on(chain)
+    run = report.read(folder)
     found = [[(r["subject"], r["action"]) for r in run.records(item)] for case in run.cases() for item in case.tries]
     assert found[0][-3:] == [("1", "opening"), ("1", "opened"), ("1", "closed")]
     assert found[1] == [("2", "opening"), ("2", "opened"), ("2", "closed")]
