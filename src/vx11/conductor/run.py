@@ -41,7 +41,7 @@ from vx11.evidence import audit
 from vx11.evidence.audit import Trust
 from vx11.evidence.keys import Signer
 from vx11.evidence.layout import CONDUCTOR as NOTE
-from vx11.evidence.layout import RunFolder
+from vx11.evidence.layout import RunFolder, digest
 from vx11.evidence.redact import Redactor, is_name_of_secret
 from vx11.statefiles import write_json
 
@@ -263,7 +263,8 @@ class _Run:
             with self._giving_up_on_problems():
                 self._conducted.write(self.folder.path)
                 self.folder.index(state="running", conductor=os.getpid(), **about)
-                self.chain.append(CONDUCTOR, "run_started", self.folder.test_id, about | {"descriptions": descriptions})
+                told = {"matrix_sha256": digest(self.plan.path), "descriptions": descriptions}
+                self.chain.append(CONDUCTOR, "run_started", self.folder.test_id, about | told)
                 self._in_places()
         except BaseException as error:
             self._give_up(repr(error))

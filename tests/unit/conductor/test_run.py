@@ -1,5 +1,6 @@
 """What a run decides by itself: what it skips, how many cells it uses, in which order cases begin, and where."""
 
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from vx11.conductor import actions, progress, run
 from vx11.conductor.judge import Verdict
 from vx11.conductor.matrix import Case
 from vx11.engines.process import ProcessEngine
+from vx11.evidence import export
 
 Write = Callable[[str, str], Path]
 
@@ -71,6 +73,9 @@ test_matrix:
     }
     assert done.passed
     assert "cut skipped" in shown.getvalue()
+    (configuration,) = export.statement(done.folder)["predicate"]["configuration"]
+    matrix = (tmp_path / "bundle" / "matrix.yml").read_bytes()
+    assert configuration == {"name": "matrix.yml", "digest": {"sha256": hashlib.sha256(matrix).hexdigest()}}
 
 
 @pytest.mark.parametrize(
