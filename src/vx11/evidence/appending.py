@@ -77,6 +77,7 @@ class Appender:
         sync_folder(self.path.parent)
         goes_on = bool(rest) or (len(files) > 1 and not last.count)
         self._written = self._synced = replace(known, size=0) if goes_on else last
+        self._found = self._written
         if goes_on:
             torn = [
                 {"file": file.name, "bytes": len(rest), "sha256": hashlib.sha256(rest).hexdigest()}

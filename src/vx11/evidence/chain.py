@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vx11.evidence.appending import KEEPER, SCHEMA, Appender, EvidenceError
+from vx11.evidence.appending import CONTINUED, KEEPER, SCHEMA, Appender, EvidenceError
 from vx11.evidence.canonical import canonical
 from vx11.evidence.keys import Signer
 from vx11.evidence.reading import SEALED
@@ -22,6 +22,8 @@ SEAL_RECORDS, SEAL_SECONDS = 256, 60.0
 
 class Chain(Appender):
     """An appender that seals, at intervals and when it is closed, and replaces secrets before anything is written.
+
+    What it finds at the end without a seal, nobody can say who wrote: it tells where it went on.
 
     Args:
         path: its first file.
@@ -37,6 +39,8 @@ class Chain(Appender):
         self._redactor = redactor or Redactor()
         self._sealed, self._sealed_at = 0, _now()
         super().__init__(path, canonical)
+        if signer and self._found.count and not self._found.is_final and self._found == self._written:
+            self.append(KEEPER, CONTINUED, path.stem, {"torn": []})
         self._sealed = self._written.count
 
     def append(

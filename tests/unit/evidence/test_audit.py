@@ -153,7 +153,7 @@ MANIPULATIONS: dict[str, tuple[Callable[[Path], None], Kind, str, str]] = {
         "RUN/evidence.jsonl",
         "its tail is cut: 2 of 4 records are there",
     ),
-    "a run's tail sealed anew": (sealed_anew, Kind.CUT, "RUN/evidence.jsonl", "2 of 4 records are there"),
+    "a run's tail sealed anew": (sealed_anew, Kind.CUT, "RUN/evidence.jsonl", "3 of 4 records are there"),
     "a record of a cell changed": (
         changed("RUN/cells/e2e-1-1/evidence.jsonl", "started", "stopped"),
         Kind.CHANGED,

@@ -248,6 +248,16 @@ def test_a_crash_is_no_tampering(path: Path, signer: Signer) -> None:
     assert (found.state, found.crashes, found.records) == (State.SOUND, (2,), 6)
 
 
+def test_where_a_chain_went_on_behind_what_was_not_sealed_is_told(path: Path, signer: Signer) -> None:
+    """Its writer was killed between two records, or somebody put one in while nobody wrote."""
+    written(path, signer)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+    written(path, signer, 1)
+    written(path, signer, 1)
+    found = verify.chain(path, PublicKeys([signer.public]))
+    assert (found.findings, found.state, found.crashes) == ((), State.SOUND, (3,))
+
+
 def shortened(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3])
 
