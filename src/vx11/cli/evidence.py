@@ -1,6 +1,7 @@
 """Evidence of runs: `vx11 evidence …`."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -44,10 +45,17 @@ def verify(
 
     if not path.exists():
         raise InputError.of("there is no such evidence", path)
-    report = audit.check(path, audit.Trust.of(path, key or ()), anchor or ())
+    heads = [_head(text) for text in anchor or ()]
+    report = audit.check(path, audit.Trust.of(path, key or ()), heads)
     echo(report.to_json(), as_json, lambda: _told(report))
     if report.state is not State.SOUND:
         raise typer.Exit(FAILED if report.state is State.TAMPERED else UNSEALED)
+
+
+def _head(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text.strip().lower()):
+        raise InputError.of(f"--anchor {text!r} is not a head: these are 64 hexadecimal characters")
+    return text.strip().lower()
 
 
 def _told(report: Any) -> Iterator[str]:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vx11 import cli
+from vx11.errors import InputError
 from vx11.evidence import show
 from vx11.evidence.chain import Chain
 from vx11.evidence.keys import Signer
@@ -51,6 +52,13 @@ def test_what_is_sound_ends_with_0_and_says_its_head(run: Run, folder: Path) -> 
     assert "head of heads.jsonl at record 2: " in done.output
     head = done.output.split()[-1]
     assert run("verify", folder.parent, "--anchor", head).exit_code == 0
+    assert run("verify", folder.parent, "--anchor", f" {head.upper()}").exit_code == 0
+
+
+def test_what_is_no_head_is_no_anchor(run: Run, folder: Path) -> None:
+    failure = run("verify", folder.parent, "--anchor", "0" * 63).exception
+    assert isinstance(failure, InputError)
+    assert "is not a head: these are 64 hexadecimal characters" in str(failure)
 
 
 def test_what_was_tampered_with_ends_with_1_and_says_where(run: Run, folder: Path) -> None:
