@@ -48,7 +48,8 @@ class Chain(Appender):
     ) -> None:
         """Adds one record, see `Appender.append`."""
         with self._changed:
-            super().append(actor, action, subject, self._redactor.value(data or {}), sync=False)
+            about = self._redactor.value(data or {})
+            super().append(self._redactor.text(actor), action, self._redactor.text(subject), about, sync=False)
             if self._is_seal_due():
                 with contextlib.suppress(EvidenceError):  # the record is written, whatever becomes of the seal
                     self._seal(final=False)

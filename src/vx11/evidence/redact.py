@@ -15,7 +15,8 @@ _NAME = re.compile(
 )
 # Three parts of base64 with dots between them, the first of which begins a JSON object: a token.
 _TOKEN = rb"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
-_PEM = rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+# A private key; one that is cut off ends where what a key consists of ends, so that what is around it stays.
+_PEM = rb"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:.*?-----END [A-Z ]*PRIVATE KEY-----|(?:[\w+/=:,.\s-]|\\[nrt/])*)"
 _BEARER = rb"(?<=[Bb]earer )[\w.~+/=-]{8,}"
 _LOOKS = re.compile(b"|".join((_TOKEN, _PEM, _BEARER)), re.DOTALL)
 # Shorter ones would be found in what is none.
@@ -64,7 +65,7 @@ class Redactor:
         if isinstance(value, str):
             return INSTEAD if value and is_name_of_secret(name) else self.text(value)
         if isinstance(value, Mapping):
-            return {key: self.value(item, str(key)) for key, item in value.items()}
+            return {self.text(str(key)): self.value(item, str(key)) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(item, name) for item in value]
         return value

@@ -148,7 +148,7 @@ def write(root: Path, failure: Failure, now_ns: int, redact: Callable[[str], str
         IntentError: it cannot be written.
     """
     # Before it is rendered: what Markdown escapes would not be found any more.
-    intent = Intent.model_validate_json(redact(build(failure, now_ns).model_dump_json(by_alias=True)))
+    intent = Intent.model_validate(_redacted(build(failure, now_ns).model_dump(by_alias=True), redact))
     folder = root / intent.metadata.intent_id
     partial = root / f"{_PARTIAL}{secrets.token_hex(8)}"
     try:
@@ -168,6 +168,15 @@ def write(root: Path, failure: Failure, now_ns: int, redact: Callable[[str], str
     except OSError as error:
         raise IntentError(f"the patch intent {folder} cannot be written: {error.strerror}") from error
     return folder
+
+
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    """Each text by itself: a secret that is cut off takes no more with it."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {name: _redacted(item, redact) for name, item in value.items()}
+    return [_redacted(item, redact) for item in value] if isinstance(value, list) else value
 
 
 def _diff(failure: Failure) -> str:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from vx11.errors import InputError
+from vx11.evidence.redact import Redactor
 from vx11.recovery import findings, intent
 from vx11.recovery.failure import (
     Assert,
@@ -330,6 +331,15 @@ def test_a_log_is_shown_from_its_end_and_its_last_traceback_too(
 ) -> None:
     (excerpt,) = build(make_failure(logs={"web": lines}), NOW).technical_details.logs
     assert excerpt.text.splitlines() == shown
+
+
+def test_half_a_key_in_a_log_is_taken_out_alone(full: Failure, tmp_path: Path) -> None:
+    failure = replace(full, logs={"web": ["-----BEGIN PRIVATE KEY-----", "MC4CAQAwBQYDK2VwBCIEIGq"]})
+    folder = write(tmp_path, failure, NOW, Redactor().text)
+    assert missing(folder) == []
+    text = (folder / intent.MARKDOWN).read_text(encoding="utf-8")
+    assert "[redacted]" in text
+    assert "MC4CAQ" not in text
 
 
 def test_no_secret_is_written_however_markdown_would_show_it(full: Failure, tmp_path: Path) -> None:
