@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import seeded
+
 RECORDED = Path(__file__).with_name("recorded.jsonl")
 # Every call that can change a file or start a program passes an audit event (PEP 578); what it is about is noted.
 WATCHED = """
@@ -39,11 +41,26 @@ print(json.dumps(seen))
 """
 
 
+def tree(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    """Each file with its mode and content."""
+    return {path: (path.stat().st_mode, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture
-def touched(tmp_path: Path) -> list[str]:
+def bundle(tmp_path: Path) -> Path:
+    """The one that the recorded failures are of."""
+    return seeded.write(tmp_path / "bundle")
+
+
+@pytest.fixture
+def touched(tmp_path: Path, bundle: Path) -> list[str]:
     """What was opened for writing, made, renamed or started while the intents of all recorded failures were written."""
-    command = [sys.executable, "-B", "-c", WATCHED, str(tmp_path / "intents"), str(RECORDED)]
+    failures = tmp_path / "failures.jsonl"
+    failures.write_text(RECORDED.read_text(encoding="utf-8").replace('"/bundle/', f'"{bundle}/'), encoding="utf-8")
+    before = tree(bundle)
+    command = [sys.executable, "-B", "-c", WATCHED, str(tmp_path / "intents"), str(failures)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert tree(bundle) == before
     found: list[str] = json.loads(done.stdout)
     return found
 
@@ -54,4 +71,8 @@ def test_nothing_outside_of_its_folder_is_written(touched: list[str], tmp_path: 
     assert len(folders) == len(RECORDED.read_text(encoding="utf-8").splitlines())
     assert len(touched) > 3 * len(folders)
     assert [name for name in touched if not Path(name).is_relative_to(root)] == []
-    assert {path.name for folder in folders for path in folder.iterdir()} == {"PATCH_INTENT.md", "intent.json"}
+    assert {path.name for folder in folders for path in folder.iterdir()} == {
+        "PATCH_INTENT.md",
+        "intent.json",
+        "proposed.diff",
+    }
