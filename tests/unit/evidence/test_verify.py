@@ -152,6 +152,12 @@ MANIPULATIONS: dict[str, tuple[Callable[[Lines], Lines], Kind, int | None, str]]
         5,
         "whose signature is wrong",
     ),
+    "a seal that says more": (
+        lambda at: [*at[:4], with_seal(at[4], until="2099")],
+        Kind.BAD_SEAL,
+        5,
+        "says what it does not sign",
+    ),
     "a seal of another key": (
         lambda at: [*at[:4], with_seal(at[4], key="0123456789abcdef")],
         Kind.WRONG_KEY,
