@@ -1,6 +1,10 @@
 """Secrets never stay in evidence, whoever says them: services, suites, playbooks, a failure's message."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,3 +56,41 @@ def test_no_file_has_a_secret(ran: Any) -> None:
     assert [path for path, content in contents.items() if TOKEN.search(content)] == []
     assert any(b"[redacted]" in content for content in contents.values())
     assert ran.result["left"] == []
+
+
+@pytest.fixture
+def killed(
+    make_bundle: Callable[..., Path],
+    make_entry: Callable[..., dict[str, Any]],
+    write_matrix: Callable[..., Path],
+    begin_run: Callable[..., Any],
+    tmp_path: Path,
+) -> Any:
+    """A run whose conductor was killed in the second of two cases that tell a password."""
+    reached = tmp_path / "reached"
+    os.mkfifo(reached)
+    bundle = make_bundle({"talker": make_entry(SAYS, environment={"DB_PASSWORD": PLANTED}, ports=[])})
+    tells = {"vx11.power.vx11_observe": {"name": "said", "value": PLANTED}}
+    stays = {"ansible.builtin.shell": f"echo > {reached}; while :; do sleep 300; done"}
+    cases = {"first": ([tells], {}), "second": ([tells, stays], {})}
+    begun = begin_run(write_matrix(bundle, cases), reached, "--json", "--cells", "1")
+    begun.process.kill()
+    begun.process.wait()
+    return begun
+
+
+def test_no_file_of_a_run_whose_conductor_died_has_one(killed: Any) -> None:
+    """Of a try that had ended nothing has, before anybody recovers; of the one that was broken off nothing, after."""
+    (folder,) = (path for path in killed.evidence.iterdir() if path.is_dir())
+
+    def telling() -> set[str]:
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return {str(path.relative_to(folder)) for path in files if PLANTED.encode() in path.read_bytes()}
+
+    assert (folder / "cases/first/1/verdict.json").is_file()
+    assert {"/".join(Path(name).parts[:3]) for name in telling()} == {"cases/second/1"}
+    command = [sys.executable, "-m", "vx11", "evidence", "recover", str(killed.evidence), "--json"]
+    (found,) = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+    assert (found["aborted"], found["uncleared"]) == (["second"], None)
+    assert telling() == set()
+    assert "[redacted]" in (folder / "cases/second/1/playbook.yml").read_text(encoding="utf-8")

@@ -37,6 +37,7 @@ TOKEN_TTL = 6 * 3600.0
 PART_OF = "VX11_PART_OF"
 KILL_TIMEOUT = 10.0
 LOGS = ("madre.log", "watchdog.log")
+KEY = "key"
 SCOPES = ("power:read", "power:write", "system:write", "metrics:read", "fault:write")
 
 
@@ -66,7 +67,7 @@ class Cell:
         self._profile = profile
         self._dependencies: Mapping[str, Sequence[str]] = {}
         self.core: dict[str, subprocess.Popen[bytes]] = {}
-        self._key = self.folder / "key"
+        self._key = self.folder / KEY
         # The conductor's own eyes on the engine: it prepares images, and proves what madre says.
         try:
             tokens.new_key(self._key)
@@ -214,7 +215,7 @@ class Cell:
 
     def secrets(self) -> Sequence[str]:
         """What must not be in evidence."""
-        return (self.token, self._key.read_text(encoding="ascii").strip())
+        return (self.token, *key_in(self.folder))
 
     def inventory(self, scratch: Path) -> Inventory:
         """One host, which is this machine."""
@@ -330,6 +331,14 @@ class Cell:
 def folder_prefix(name: str) -> str:
     """How the names of a cell's temporary folders begin."""
     return f"vx11-{name}-"
+
+
+def key_in(folder: Path) -> list[str]:
+    """The key that a cell's temporary folder has; none where it has none."""
+    try:
+        return [(folder / KEY).read_text(encoding="ascii").strip()]
+    except (FileNotFoundError, ValueError):
+        return []
 
 
 def end_parts(names: Collection[str]) -> bool:

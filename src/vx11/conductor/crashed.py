@@ -12,14 +12,14 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vx11.conductor import collection, inventory, report
-from vx11.conductor.cell import end_parts, folder_prefix, keep_logs
+from vx11.conductor import collection, confidential, inventory, report
+from vx11.conductor.cell import end_parts, folder_prefix, keep_logs, key_in
 from vx11.conductor.conducted import Conducted, Guest, Visit
 from vx11.conductor.host import close_windows
 from vx11.conductor.judge import Verdict
@@ -45,12 +45,14 @@ class Recovered:
     Attributes:
         aborted: cases that got their verdict now.
         damage: what is wrong with its evidence, empty when it is sound. What is damaged is not added to.
+        uncleared: why its files may still have secrets, empty when those that it knew were taken out.
         left: what could not be done; then the books stay open, and the next start tries again.
     """
 
     test_id: str
     aborted: Sequence[str] = ()
     damage: str = ""
+    uncleared: str = ""
     left: Sequence[str] = ()
 
     def __str__(self) -> str:
@@ -58,7 +60,8 @@ class Recovered:
             return f"the run {self.test_id} lost its conductor, and is not recovered yet: {'; '.join(self.left)}"
         cases = f"; aborted: {', '.join(self.aborted)}" if self.aborted else ""
         damage = f"; its evidence is damaged: {self.damage}" if self.damage else ""
-        return f"the run {self.test_id} had lost its conductor, and is recovered{cases}{damage}"
+        uncleared = f"; its files may have secrets: {self.uncleared}" if self.uncleared else ""
+        return f"the run {self.test_id} had lost its conductor, and is recovered{cases}{damage}{uncleared}"
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, for whoever reads it with a program."""
@@ -66,6 +69,7 @@ class Recovered:
             "test_id": self.test_id,
             "aborted": list(self.aborted),
             "damage": self.damage or None,
+            "uncleared": self.uncleared or None,
             "left": list(self.left),
         }
 
@@ -99,11 +103,12 @@ def _recovered(path: Path) -> Recovered | None:
     try:
         if run.is_conducted() or _is_written(chain):
             return None
-        left = _end(run, path.parent) if run.is_of_this_boot() else []
+        redactor = Redactor()
+        left = _end(run, path.parent, redactor) if run.is_of_this_boot() else []
         left += _close_windows(run.visit) if run.visit else []
         if left:
             return Recovered(run.test_id, left=left)
-        done = _close_books(run, path.parent, chain)
+        done = _close_books(run, path.parent, chain, redactor)
         path.unlink()
     except (Vx11Error, OSError) as error:
         return Recovered(run.test_id, left=[str(error)])
@@ -122,14 +127,19 @@ def _is_written(chain: Path) -> bool:
     return False
 
 
-def _end(run: Conducted, folder: Path) -> list[str]:
-    """Ends all that a run started; answers what is left. The cores go first, so that nobody opens anything anew."""
+def _end(run: Conducted, folder: Path, redactor: Redactor) -> list[str]:
+    """Ends all that a run started; answers what is left. The cores go first, so that nobody opens anything anew.
+
+    Args:
+        redactor: learns the keys of the cells, which go with them.
+    """
     if not end_parts(run.cells):
         return [f"processes of the run {run.test_id} do not end"]
     left: list[str] = []
     for cell in run.cells:
         left += _purge(run, cell)
         for temporary in _folders(run, cell):
+            redactor.learn(key_in(temporary))
             keep_logs(temporary, folder / "cells" / cell)
             shutil.rmtree(temporary)
     return left
@@ -174,37 +184,43 @@ def _folders(run: Conducted, cell: str) -> Iterator[Path]:
             yield path
 
 
-def _close_books(run: Conducted, folder: Path, chain: Path) -> Recovered:
+def _close_books(run: Conducted, folder: Path, chain: Path, redactor: Redactor) -> Recovered:
     """A verdict for every planned case, a chain that is closed, a head, an entry in the index."""
-    signer, known = Signer.of(), _verdicts(chain)
+    signer, told = Signer.of(), verify.sound_part(chain)
+    known = {str(item["subject"]): str(item["data"]["verdict"]) for item in told if item["action"] == "verdict"}
     aborted = [case for case in run.cases if case not in known]
     counts = dict(Counter([*known.values(), *(Verdict.ABORTED.value for _ in aborted)]))
     damage = [str(finding) for finding in verify.chain(chain, PublicKeys()).findings]
+    hidden, uncleared = _secrets(told, signer, is_whole=not damage)
+    redactor.learn(hidden)
+    doubt = {"uncleared": uncleared} if uncleared else {}
     if not damage:
-        _append(run, chain, signer, aborted, counts)
+        _append(run, chain, signer, aborted, {"verdicts": counts, **doubt})
     records = verify.sound_part(chain)
     head = str(records[-1]["hash"]) if records else GENESIS
-    layout.redact(folder, Redactor())
+    layout.redact(folder, redactor)
     with contextlib.suppress(InputError):  # it had not come so far that there would be something to report
         report.write(report.read(folder), folder / "report")
     layout.finish(folder, run.test_id, len(records), head, signer)
-    entry = {"state": "aborted", "why": WHY, "verdicts": counts, "records": len(records), "head": head}
+    entry = {"state": "aborted", "why": WHY, "verdicts": counts, "records": len(records), "head": head, **doubt}
     layout.index(folder.parent, run.test_id, folder=folder.name, **entry, **({"damage": damage} if damage else {}))
-    return Recovered(run.test_id, aborted, "; ".join(damage))
+    return Recovered(run.test_id, aborted, "; ".join(damage), uncleared)
 
 
-def _verdicts(chain: Path) -> dict[str, str]:
-    """Case → its verdict, as far as the chain is sound."""
-    records = verify.sound_part(chain)
-    return {str(item["subject"]): str(item["data"]["verdict"]) for item in records if item["action"] == "verdict"}
+def _secrets(told: Sequence[Mapping[str, Any]], signer: Signer, *, is_whole: bool) -> tuple[list[str], str]:
+    """The secrets that a run knew, and why there may be others; before it told what it runs nothing had any."""
+    for record in told:
+        if record["action"] == "run_started":
+            return confidential.of_run(record["data"], signer)
+    return [], "" if is_whole else "the values of secrets are not known: the chain does not tell which bundle was run"
 
 
-def _append(run: Conducted, path: Path, signer: Signer, aborted: Sequence[str], counts: dict[str, int]) -> None:
+def _append(run: Conducted, path: Path, signer: Signer, aborted: Sequence[str], told: Mapping[str, Any]) -> None:
     chain = Chain(path, signer)
     try:
         for case in aborted:
             data = {"verdict": Verdict.ABORTED.value, "message": WHY, "observed": {}, "attempts": 0}
             chain.append(ACTOR, "verdict", case, data)
-        chain.append(ACTOR, "run_recovered", run.test_id, {"state": "aborted", "why": WHY, "verdicts": counts})
+        chain.append(ACTOR, "run_recovered", run.test_id, {"state": "aborted", "why": WHY, **told})
     finally:
         chain.close()

@@ -23,8 +23,8 @@ import psutil
 
 from vx11 import __version__
 from vx11.catalogue import profiles
-from vx11.catalogue.compose import Catalogue, Service
-from vx11.conductor import collection, crashed, inventory, matrix, report
+from vx11.catalogue.compose import Service
+from vx11.conductor import collection, confidential, crashed, inventory, matrix, report
 from vx11.conductor.attempt import CONDUCTOR, Attempt, Surroundings
 from vx11.conductor.cell import Cell
 from vx11.conductor.conducted import Conducted, Visit
@@ -42,7 +42,7 @@ from vx11.evidence.audit import Trust
 from vx11.evidence.keys import Signer
 from vx11.evidence.layout import CONDUCTOR as NOTE
 from vx11.evidence.layout import RunFolder, digest
-from vx11.evidence.redact import Redactor, is_name_of_secret
+from vx11.evidence.redact import Redactor
 from vx11.statefiles import write_json
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -141,7 +141,8 @@ def run(options: Options, progress: Progress) -> RunResult:
         except OSError as error:
             raise InputError.of(f"reports cannot be put there: {error.strerror}", options.report) from error
     hosts = _hosts(options, parts)
-    signer, redactor = Signer.of(), Redactor([*_secrets(plan.catalogue), *(host.token for host in hosts)])
+    signer = Signer.of()
+    redactor = Redactor([*confidential.values(plan.catalogue), *(host.token for host in hosts)])
     test_id = options.test_id or f"e2e-{secrets.token_hex(4)}"
     intents = (options.intents or options.evidence.resolve().parent / INTENTS).resolve()
     root, progress = options.evidence.resolve(), Unfailing(progress)
@@ -263,7 +264,12 @@ class _Run:
             with self._giving_up_on_problems():
                 self._conducted.write(self.folder.path)
                 self.folder.index(state="running", conductor=os.getpid(), **about)
-                told = {"matrix_sha256": digest(self.plan.path), "descriptions": descriptions}
+                mark = confidential.mark(confidential.values(self.plan.catalogue), self._signer)
+                told = {
+                    "matrix_sha256": digest(self.plan.path),
+                    confidential.MARK: mark,
+                    "descriptions": descriptions,
+                }
                 self.chain.append(CONDUCTOR, "run_started", self.folder.test_id, about | told)
                 self._in_places()
         except BaseException as error:
@@ -468,10 +474,13 @@ class _Run:
         self.chain.append(CONDUCTOR, "case_started", case.id, {"attempt": number, place.kind: place.name})
         folder = self.folder.attempt(case.id, number)
         at = partial(self.progress.at, case)
-        result = replace(Attempt(self.around, place, case, folder, number, at).result(), host=_host(place))
-        if result.message and (lost := place.unusable()):
-            result = replace(result, message=f"{lost}; {result.message}")
-        write_json(folder / "verdict.json", {"schema": 1, **report.as_json(result)})
+        try:
+            result = replace(Attempt(self.around, place, case, folder, number, at).result(), host=_host(place))
+            if result.message and (lost := place.unusable()):
+                result = replace(result, message=f"{lost}; {result.message}")
+            write_json(folder / "verdict.json", {"schema": 1, **report.as_json(result)})
+        finally:
+            self.folder.redact(folder)
         return result
 
     def _verdict(self, result: CaseResult) -> None:
@@ -529,12 +538,6 @@ def _raise_first(working: Sequence[Future[None]]) -> None:
     done, _ = wait(working, return_when=FIRST_EXCEPTION)
     for future in done:
         future.result()
-
-
-def _secrets(catalogue: Catalogue) -> Iterator[str]:
-    """Values in the environment of services that are secrets by their names."""
-    for service in catalogue.services.values():
-        yield from (value for name, value in service.entry.environment.items() if value and is_name_of_secret(name))
 
 
 def _sentence(error: Exception) -> str:

@@ -72,9 +72,9 @@ class RunFolder:
         """Writes what is known of this run into the index of the root; called again, it updates."""
         index(self.root, self.test_id, folder=self.path.name, **entry)
 
-    def redact(self) -> None:
+    def redact(self, below: Path | None = None) -> None:
         """Takes the secrets out of its files, see `redact`."""
-        redact(self.path, self._redactor)
+        redact(self.path, self._redactor, below)
 
     def finish(self) -> None:
         """Closes the chain and finishes the folder, see `finish`."""
@@ -185,13 +185,16 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
 
 
-def redact(folder: Path, redactor: Redactor) -> None:
+def redact(folder: Path, redactor: Redactor, below: Path | None = None) -> None:
     """Takes secrets out of the files of a run; none gets into a chain.
+
+    Args:
+        below: a folder of it, if only what lies there is meant.
 
     Raises:
         OSError: a file cannot be read, or written.
     """
-    for path in _files(folder):
+    for path in _files(below or folder):
         content = path.read_bytes()
         if not _is_chain(path.relative_to(folder)) and (redacted := redactor.content(content)) != content:
             path.write_bytes(redacted)

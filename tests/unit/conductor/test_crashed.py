@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 
 from tests.chains import whole
-from vx11.conductor import crashed
+from vx11.catalogue import compose
+from vx11.conductor import confidential, crashed
 from vx11.conductor.cell import PART_OF
 from vx11.conductor.conducted import Conducted, Guest, Visit
 from vx11.conductor.crashed import Recovered
 from vx11.engines import procfs
+from vx11.errors import InputError
 from vx11.evidence.chain import Chain
 from vx11.evidence.keys import Signer
 from vx11.evidence.layout import CONDUCTOR, RunFolder
+from vx11.evidence.reading import records
 from vx11.statefiles import held_lock
 
 STARTED = 1_795_242_600 * 10**9
@@ -70,6 +73,83 @@ def test_what_is_of_the_run_ends_and_its_books_are_closed(folder: Path, note: Co
     assert (found["state"], found["verdicts"]) == ("aborted", {"passed": 1, "aborted": 1})
     assert whole(folder / "evidence.jsonl") == found["records"]
     assert crashed.recover(folder.parent) == []
+
+
+SECRET, KEY = "plum-cake-4711", "0123456789abcdef" * 4
+CATALOGUE = "services: {{web: {{image: web, environment: {{DB_PASSWORD: {}}}}}}}\n"
+
+
+@pytest.fixture
+def catalogue(folder: Path, tmp_path: Path) -> Path:
+    """That of the run, whose second case is broken off; its playbook has a secret."""
+    path = tmp_path / "bundle" / "catalogue.yml"
+    path.parent.mkdir()
+    path.write_text(CATALOGUE.format(SECRET), encoding="utf-8")
+    told = confidential.mark(confidential.values(compose.load(path)), Signer.of())
+    chain = Chain(folder / "evidence.jsonl", Signer.of())
+    chain.append("conductor", "run_started", ID, {"matrix": str(path.parent / "matrix.yml"), "secrets": told})
+    chain.close()
+    playbook = folder / "cases" / "two" / "1" / "playbook.yml"
+    playbook.parent.mkdir(parents=True)
+    playbook.write_text(f"- tell: {SECRET} {KEY}\n", encoding="utf-8")
+    return path
+
+
+def test_secrets_of_the_bundle_and_keys_of_cells_are_taken_out(folder: Path, note: Conducted, catalogue: Path) -> None:
+    left = Path(note.temporary) / f"vx11-{ID}-1-abcdefgh"
+    left.mkdir()
+    (left / "key").write_text(f"{KEY}\n")
+    assert crashed.recover(folder.parent) == [Recovered(ID, ["two"])]
+    assert (folder / "cases/two/1/playbook.yml").read_text() == "- tell: [redacted] [redacted]\n"
+    assert "uncleared" not in entry(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "why", "is_cleared"),
+    [
+        (lambda path: path.unlink(), "are not known: CATALOGUE is gone, or cannot be used any more", False),
+        (lambda path: path.write_text("services: {web: {}}\n"), "are not known: CATALOGUE is gone, or cannot", False),
+        (lambda path: path.write_text(CATALOGUE.format("another-one")), "may not be known: CATALOGUE does not", False),
+        (
+            lambda path: path.write_text(CATALOGUE.format(f"{SECRET}, API_KEY: another-one")),
+            "may not be known: CATALOGUE does not say those that the run began with",
+            True,
+        ),
+    ],
+    ids=["gone", "broken", "changed", "more"],
+)
+def test_a_bundle_that_is_not_as_it_was_is_told(
+    folder: Path, catalogue: Path, change: Callable[[Path], object], why: str, is_cleared: bool
+) -> None:
+    change(catalogue)
+    (done,) = crashed.recover(folder.parent)
+    assert why.replace("CATALOGUE", str(catalogue)) in done.uncleared
+    assert done.uncleared in str(done)
+    assert entry(folder)["uncleared"] == done.uncleared
+    (told,) = (one["data"] for one in records(folder / "evidence.jsonl") if one["action"] == "run_recovered")
+    assert told["uncleared"] == done.uncleared
+    assert (SECRET not in (folder / "cases/two/1/playbook.yml").read_text()) is is_cleared
+
+
+def test_secrets_stand_in_the_catalogue_in_files_and_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_KEY", "passed-on")
+    (tmp_path / "web.env").write_text("TOKEN=of-a-file\nCOLOUR=green\n")
+    path = tmp_path / "catalogue.yml"
+    environment = f"[API_KEY, DB_PASSWORD={SECRET}, COLOUR=red]"
+    path.write_text(f"services: {{web: {{image: web, env_file: [web.env], environment: {environment}}}}}\n")
+    assert confidential.values(compose.load(path)) == ["of-a-file", "passed-on", SECRET]
+    (tmp_path / "web.env").write_bytes(b"TOKEN=\xff")
+    with pytest.raises(InputError, match="web: its env_file cannot be read"):
+        confidential.values(compose.load(path))
+
+
+def test_the_mark_of_secrets_takes_the_key_to_make(tmp_path: Path) -> None:
+    mine, other = Signer.of(), Signer.of(tmp_path / "other.key")
+    assert confidential.mark([SECRET], mine) == confidential.mark([SECRET], mine)
+    marks = {confidential.mark(known, key) for known in ([], [SECRET], [SECRET, "b"]) for key in (mine, other)}
+    assert len(marks) == 6
 
 
 def test_a_run_of_another_boot_ends_nothing(folder: Path, note: Conducted, part: Any) -> None:
