@@ -5,6 +5,7 @@ import json
 import stat
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,8 +165,34 @@ def test_the_logs_that_it_names_are_in_the_evidence(ran: Any) -> None:
     assert "cases/answers-wrong/1/logs/web.log" in manifest["files"]
 
 
+def test_it_is_part_of_the_evidence(ran: Any, root: Path, tmp_path: Path) -> None:
+    manifest = json.loads((ran.folder / "manifest.json").read_text(encoding="utf-8"))
+    for case in EXPLAINED:
+        kept = {f"cases/{case}/1/intent/{name}": digest for name, digest in record_of(ran, case)["sha256"].items()}
+        assert manifest["files"].items() >= kept.items()
+    archive = tmp_path / "run.tar.gz"
+    assert vx11("evidence", "export", str(ran.folder), "--out", str(archive)).returncode == 0
+    with tarfile.open(archive) as tar:
+        assert f"{ran.folder.name}/cases/leaks/1/intent/PATCH_INTENT.md" in tar.getnames()
+    assert vx11("intent", "show", "leaks", "--intents", str(root)).stderr == ""
+    signed_off = intent_of(ran, "leaks") / "PATCH_INTENT.md"
+    before = signed_off.read_text(encoding="utf-8")
+    signed_off.write_text(f"{before}signed\n", encoding="utf-8")
+    try:
+        shown = vx11("intent", "show", "leaks", "--intents", str(root))
+        verified = vx11("evidence", "verify", str(ran.folder))
+    finally:
+        signed_off.write_text(before, encoding="utf-8")
+    assert "it is not as it was written (PATCH_INTENT.md was changed)" in shown.stderr
+    assert (verified.returncode, f"the patch intent {signed_off.parent} is not as it was" in verified.stdout) == (
+        0,
+        True,
+    )
+
+
 def test_the_report_links_to_it(ran: Any) -> None:
     page = (ran.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "../cases/answers-wrong/1/intent/PATCH_INTENT.md" in page
     assert f"{intent_of(ran, 'answers-wrong').name}/PATCH_INTENT.md" in page
 
 

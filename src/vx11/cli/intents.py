@@ -34,10 +34,12 @@ def intent_show(
     intents: IntentsOption = INTENTS,
     as_json: JsonFlag = False,
 ) -> None:
-    """Prints a patch intent: as Markdown, or its data."""
+    """Prints a patch intent: as Markdown, or its data; says on standard error where its evidence has another."""
     from vx11.recovery import intent
 
     found = intent.named(intents, name)
+    if doubt := found.doubt():
+        typer.echo(f"vx11: {doubt}", err=True)
     data = found.intent.model_dump(by_alias=True) if found.intent else None
     echo(data, as_json, lambda: [(found.folder / intent.MARKDOWN).read_text(encoding="utf-8").rstrip()])
 

@@ -22,6 +22,7 @@ from vx11.conductor.seen import STEPS, Call, Cleaned, Json, Seen, requests
 from vx11.errors import Vx11Error
 from vx11.evidence.appending import EvidenceError
 from vx11.evidence.chain import Chain
+from vx11.evidence.reading import INTENT
 from vx11.recovery import intent
 from vx11.recovery.failure import (
     Assert,
@@ -40,7 +41,6 @@ LOG_LINES = 200
 LOGS = "logs"
 GIT_TIMEOUT = 5.0
 MESSAGE_LENGTH = 300
-ACTION = "patch_intent"
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def keep(folder: Path, lines: Mapping[str, Sequence[str]]) -> None:
 def write(
     tried: Tried, seen: Seen, judgement: Judgement, lines: Mapping[str, Sequence[str]]
 ) -> tuple[Path | None, bool]:
-    """Writes it and records that it was written, or why it was not.
+    """Writes it, keeps it with the evidence of the try, and records that, or why it could not be done.
 
     Args:
         lines: the services' logs.
@@ -133,14 +133,15 @@ def write(
     """
     try:
         folder = intent.write(tried.root, failure(tried, seen, judgement, lines), time.time_ns(), tried.redact)
+        kept = intent.keep(folder, tried.folder)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the explanation, the case keeps its verdict
         why = str(error) if isinstance(error, Vx11Error | OSError) else repr(error)
-        tried.chain.append("conductor", ACTION, tried.case.id, {"written": False, "why": why})
+        tried.chain.append("conductor", INTENT, tried.case.id, {"written": False, "why": why})
         return None, False
     lacking = intent.missing(folder)
-    digests = {path.name: _digest(path) for path in sorted(folder.iterdir())}
+    digests = {path.name: _digest(path) for path in sorted(kept.iterdir())}
     data = {"written": True, "folder": str(folder), "missing": lacking, "sha256": digests, "attempt": tried.number}
-    tried.chain.append("conductor", ACTION, tried.case.id, data)
+    tried.chain.append("conductor", INTENT, tried.case.id, data)
     return folder, not lacking
 
 

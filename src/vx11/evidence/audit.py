@@ -169,6 +169,8 @@ class _Checking:
         """
         manifest = read_json(folder / MANIFEST)
         found = self._madre(folder, where, covered=manifest is not None)
+        for told in found.intents:
+            self._intent(found.where, told)
         for path in sorted(folder.glob(f"cells/*/{CHAIN}")) if found.of_run else ():
             self._madre(path.parent, _below(where, f"cells/{path.parent.name}"), covered=manifest is not None)
         if head and head.get("manifest") and head["manifest"] != _digest(folder / MANIFEST):
@@ -180,6 +182,14 @@ class _Checking:
         elif manifest is None and found.closed and found.of_run:
             self._find(_below(where, MANIFEST), Kind.REMOVED, "is gone: nothing tells what files the run has")
         self._head(found, manifest or head)
+
+    def _intent(self, where: str, told: Mapping[str, Any]) -> None:
+        """The copy of a patch intent that people have: what they do with it is no fault of the evidence."""
+        folder, written = Path(str(told.get("folder"))), told.get("sha256")
+        if not isinstance(written, dict) or not folder.parent.is_dir():  # as on another machine
+            return
+        if differing := _differences(folder, written):
+            self.report.notes.append(f"{where}: the patch intent {folder} is not as it was: {', '.join(differing)}")
 
     def _madre(self, folder: Path, where: str, *, covered: bool) -> ChainReport:
         """The chain in a folder, and that of the watchdog beside it."""
@@ -368,6 +378,12 @@ def _foreign(root: Path, runs: set[str]) -> Iterator[Path]:
     for path in sorted((root / TOMBSTONES).glob("*")):
         if path.name not in tombstones:
             yield path
+
+
+def _differences(folder: Path, digests: Mapping[str, str]) -> list[str]:
+    """Which files of a folder are gone, or not those of these digests."""
+    wrong = [name for name in sorted(digests) if _digest(folder / name) != digests[name]]
+    return [f"{name} {'was changed' if (folder / name).is_file() else 'is gone'}" for name in wrong]
 
 
 def _digest(path: Path) -> str:

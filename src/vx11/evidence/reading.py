@@ -14,6 +14,8 @@ from typing import Any
 
 GENESIS = "0" * 64
 SEALED, WITNESSED = "sealed", "witnessed"
+# What the chain of a run tells of a patch intent.
+INTENT = "patch_intent"
 # The chain of a watchdog, beside that of its madre.
 WATCHDOG = "watchdog.jsonl"
 

@@ -14,7 +14,17 @@ import rfc8785
 from vx11.evidence.appending import CONTINUED, KEEPER
 from vx11.evidence.chain import statement
 from vx11.evidence.keys import PublicKeys
-from vx11.evidence.reading import GENESIS, SEALED, WITNESSED, record_of, records, segments, strays, without_hash
+from vx11.evidence.reading import (
+    GENESIS,
+    INTENT,
+    SEALED,
+    WITNESSED,
+    record_of,
+    records,
+    segments,
+    strays,
+    without_hash,
+)
 
 # What a record has, and the data of a seal.
 _FIELDS = {"schema", "seq", "wall_ns", "mono_ns", "actor", "action", "subject", "data", "prev", "hash"}
@@ -84,6 +94,7 @@ class ChainReport:
         keys: ids of the keys that it is sealed with.
         anchors: those that were looked for and are heads of records.
         witnessed: number → hash of records of the watchdog's chain that this one tells of.
+        intents: what it tells of each patch intent.
         of_run: whether it is what a conductor wrote of a run.
     """
 
@@ -98,6 +109,7 @@ class ChainReport:
     findings: Sequence[Finding] = ()
     anchors: frozenset[str] = frozenset()
     witnessed: Mapping[int, str] = field(default_factory=dict)
+    intents: Sequence[Mapping[str, Any]] = ()
     of_run: bool = False
 
     @property
@@ -175,6 +187,7 @@ class _Reader:
     anchors: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
     witnessed: dict[int, str] = field(default_factory=dict)
+    intents: list[dict[str, Any]] = field(default_factory=list)
     of_run: bool = False
 
     def find(self, kind: Kind, message: str, record: int | None = None) -> None:
@@ -219,7 +232,10 @@ class _Reader:
         if self.head in self.wanted:
             self.anchors.add(self.head)
         self.closed = False
-        self.of_run = self.of_run or record.get("action") in _OF_RUN
+        action = record.get("action")
+        self.of_run = self.of_run or action in _OF_RUN
+        if action == INTENT and isinstance(record.get("data"), dict):
+            self.intents.append(record["data"])
         if record.get("actor") == KEEPER:
             self.keep(number, record)
 
@@ -308,6 +324,7 @@ class _Reader:
             findings=tuple(self.findings),
             anchors=frozenset(self.anchors),
             witnessed=self.witnessed,
+            intents=self.intents,
             of_run=self.of_run,
         )
 

@@ -1,5 +1,6 @@
 """Builds, writes and reads patch intents. Whoever wants one applied does it by hand: there is nothing that could."""
 
+import filecmp
 import json
 import os
 import re
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 MARKDOWN, DATA, DIFF = "PATCH_INTENT.md", "intent.json", proposal.DIFF
+# In the folder of a try: the intent as it was written.
+KEPT = "intent"
 TEMPLATE = f"{MARKDOWN}.j2"
 SECTIONS = (
     "Metadata",
@@ -94,6 +97,18 @@ class Found:
             "confidence": primary.confidence,
             "signature": self.intent.root_cause.signature,
         }
+
+    def doubt(self) -> str:
+        """How it differs from what the evidence of its run has; empty when it does not."""
+        if self.intent is None:
+            return f"{DATA} is no intent, so that its evidence is not known"
+        kept = Path(self.intent.metadata.evidence) / KEPT
+        names = sorted(path.name for path in kept.iterdir()) if kept.is_dir() else []
+        if not names:
+            return f"its evidence is not there to compare it with: {kept}"
+        _, changed, unread = filecmp.cmpfiles(kept, self.folder, names, shallow=False)
+        wrong = [*(f"{name} was changed" for name in changed), *(f"{name} is gone" for name in unread)]
+        return f"it is not as it was written ({', '.join(wrong)}): see {kept}" if wrong else ""
 
     def __str__(self) -> str:
         lacks = f"  lacks: {', '.join(self.missing)}" if self.missing else ""
@@ -155,8 +170,8 @@ def write(root: Path, failure: Failure, now_ns: int, redact: Callable[[str], str
         root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         partial.mkdir(mode=FOLDER_MODE)
         try:
-            _put(partial / MARKDOWN, render(intent))
-            _put(partial / DATA, intent.model_dump_json(by_alias=True, indent=2) + "\n")
+            _put(partial / MARKDOWN, redact(render(intent)))
+            _put(partial / DATA, redact(intent.model_dump_json(by_alias=True, indent=2)) + "\n")
             if patch := _diff(failure):
                 _put(partial / DIFF, redact(patch))
             sync_folder(partial)
@@ -168,6 +183,18 @@ def write(root: Path, failure: Failure, now_ns: int, redact: Callable[[str], str
     except OSError as error:
         raise IntentError(f"the patch intent {folder} cannot be written: {error.strerror}") from error
     return folder
+
+
+def keep(folder: Path, attempt: Path) -> Path:
+    """Copies a written intent into the evidence of the try that it explains: `KEPT` there.
+
+    Raises:
+        IntentError: it cannot be copied.
+    """
+    try:
+        return shutil.copytree(folder, attempt / KEPT)
+    except (OSError, shutil.Error) as error:
+        raise IntentError(f"the patch intent {folder} cannot be kept as evidence: {error}") from error
 
 
 def _redacted(value: Any, redact: Callable[[str], str]) -> Any:

@@ -19,7 +19,7 @@ from vx11.evidence import audit, export, retention, runs
 from vx11.evidence.audit import Trust
 from vx11.evidence.chain import Chain
 from vx11.evidence.keys import PublicKeys, Signer
-from vx11.evidence.layout import RunFolder, index, tombstone_of
+from vx11.evidence.layout import RunFolder, digest, index, tombstone_of
 from vx11.evidence.verify import Kind, State
 from vx11.evidence.witness import Witness
 
@@ -360,6 +360,62 @@ def test_which_key_is_used_is_told(root: Path, tmp_path: Path, monkeypatch: pyte
     assert Trust.of(root, [root / "evidence.pub"]).why == "by the given key"
     bare = Trust.of(tmp_path, [])
     assert (bool(bare.keys), bare.why) == (False, "without a key: seals were not checked; name one with --key")
+
+
+@pytest.fixture
+def intent(root: Path, signer: Signer) -> Path:
+    """A patch intent of a third run, whose evidence has a copy."""
+    folder = root.parent / "patch_intents" / "PI-1"
+    folder.mkdir(parents=True)
+    (folder / "PATCH_INTENT.md").write_text("# why")
+    (folder / "intent.json").write_text("{}")
+    run = RunFolder(root, "e2e-3", STARTED + 9 * 10**9, signer)
+    run.chain.append("conductor", "run_started", "e2e-3", {"cases": ["TC-001"]})
+    shutil.copytree(folder, run.attempt("TC-001", 1) / "intent")
+    told = {"written": True, "folder": str(folder), "sha256": {path.name: digest(path) for path in folder.iterdir()}}
+    run.chain.append("conductor", "patch_intent", "TC-001", told)
+    run.chain.append("conductor", "patch_intent", "TC-001", {"written": False, "why": "no room"})
+    run.finish()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda folder: (folder / "PATCH_INTENT.md").write_text("# so"), "PATCH_INTENT.md was changed"),
+        (lambda folder: (folder / "intent.json").unlink(), "intent.json is gone"),
+        (lambda folder: shutil.rmtree(folder), "PATCH_INTENT.md is gone, intent.json is gone"),
+        (lambda folder: (folder / "signed-off.txt").touch(), None),
+        (lambda folder: shutil.rmtree(folder.parent), None),
+    ],
+    ids=["changed", "file gone", "gone", "more", "elsewhere"],
+)
+def test_an_intent_that_is_not_as_it_was_written_is_told(
+    root: Path, signer: Signer, intent: Path, change: Callable[[Path], object], told: str | None
+) -> None:
+    """The evidence has its own, so that nothing is wrong with it."""
+    (run,) = root.glob("*-e2e-3")
+    assert audit.check(run, Trust.by(signer)).notes == []
+    change(intent)
+    report = audit.check(run, Trust.by(signer))
+    expected = [f"evidence.jsonl: the patch intent {intent} is not as it was: {told}"] if told else []
+    assert (report.state, report.notes) == (State.SOUND, expected)
+
+
+@pytest.mark.parametrize("is_archived", [False, True])
+def test_an_intent_in_the_evidence_is_part_of_it(
+    root: Path, signer: Signer, intent: Path, tmp_path: Path, is_archived: bool
+) -> None:
+    (run,) = root.glob("*-e2e-3")
+    name = "cases/TC-001/1/intent/PATCH_INTENT.md"
+    if is_archived:
+        export.export(run, tmp_path / "run.tar.gz", signer)
+        with tarfile.open(tmp_path / "run.tar.gz") as archive:
+            assert f"{run.name}/{name}" in archive.getnames()
+        assert audit.check(tmp_path / "run.tar.gz", Trust.by(signer)).state is State.SOUND
+    (run / name).write_text("# so")
+    (found,) = audit.check(run, Trust.by(signer)).findings
+    assert (found.kind, found.where) == (Kind.CHANGED, name)
 
 
 def later(days: float) -> int:

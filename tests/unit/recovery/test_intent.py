@@ -224,6 +224,41 @@ def test_it_is_whole_and_for_owner_and_group(full: Failure, tmp_path: Path) -> N
     assert intent.Intent.model_validate(data) == build(full, NOW)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda folder: None, ""),
+        (
+            lambda folder: (folder / "PATCH_INTENT.md").write_text("so"),
+            "as it was written (PATCH_INTENT.md was changed)",
+        ),
+        (lambda folder: (folder / "PATCH_INTENT.md").unlink(), "not as it was written (PATCH_INTENT.md is gone)"),
+        (lambda folder: (folder / "intent.json").write_text("{}"), "intent.json is no intent"),
+    ],
+    ids=["as it was", "changed", "gone", "no data"],
+)
+def test_one_that_is_not_as_its_evidence_has_it_is_told(
+    full: Failure, tmp_path: Path, change: Callable[[Path], object], told: str
+) -> None:
+    attempt = tmp_path / "attempt"
+    folder = write(tmp_path / "intents", replace(full, evidence=attempt), NOW)
+    assert "its evidence is not there" in intent.named(tmp_path / "intents", "PI-").doubt()
+    assert intent.keep(folder, attempt) == attempt / "intent"
+    assert {path.name: path.read_bytes() for path in (attempt / "intent").iterdir()} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }
+    change(folder)
+    doubt = intent.named(tmp_path / "intents", "PI-").doubt()
+    assert (told in doubt, bool(doubt)) == (True, bool(told))
+
+
+def test_one_that_cannot_be_kept_is_told(full: Failure, tmp_path: Path) -> None:
+    folder = write(tmp_path / "intents", full, NOW)
+    (tmp_path / "attempt").touch()
+    with pytest.raises(IntentError, match="cannot be kept as evidence"):
+        intent.keep(folder, tmp_path / "attempt")
+
+
 def test_what_cannot_be_written_leaves_nothing(full: Failure, tmp_path: Path) -> None:
     write(tmp_path, full, NOW)
     before = sorted(tmp_path.rglob("*"))

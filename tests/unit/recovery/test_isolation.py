@@ -1,4 +1,4 @@
-"""Writing an intent changes its folder and nothing else, as the interpreter itself sees it."""
+"""Writing an intent, and keeping it, changes its two folders and nothing else, as the interpreter itself sees it."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from vx11.recovery import intent
 from vx11.recovery.failure import Failure
 
-root, lines = Path(sys.argv[1]), Path(sys.argv[2]).read_text().splitlines()
+root, evidence, lines = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]).read_text().splitlines()
 failures = [TypeAdapter(Failure).validate_json(line) for line in lines]
 CHANGING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 EVENTS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod",
@@ -36,7 +36,7 @@ def note(event, args):
 
 sys.addaudithook(note)
 for failure in failures:
-    intent.write(root, failure, 1_764_000_001_000_000_000)
+    intent.keep(intent.write(root, failure, 1_764_000_001_000_000_000), evidence / failure.case)
 print(json.dumps(seen))
 """
 
@@ -54,23 +54,41 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def touched(tmp_path: Path, bundle: Path) -> list[str]:
-    """What was opened for writing, made, renamed or started while the intents of all recorded failures were written."""
+    """What was opened for writing, made, renamed or started while intents of recorded failures were made and kept."""
     failures = tmp_path / "failures.jsonl"
     failures.write_text(RECORDED.read_text(encoding="utf-8").replace('"/bundle/', f'"{bundle}/'), encoding="utf-8")
     before = tree(bundle)
-    command = [sys.executable, "-B", "-c", WATCHED, str(tmp_path / "intents"), str(failures)]
+    command = [
+        sys.executable,
+        "-B",
+        "-c",
+        WATCHED,
+        str(tmp_path / "intents"),
+        str(tmp_path / "evidence"),
+        str(failures),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert tree(bundle) == before
     found: list[str] = json.loads(done.stdout)
     return found
 
 
-def test_nothing_outside_of_its_folder_is_written(touched: list[str], tmp_path: Path) -> None:
+def is_of_intents(path: Path, tmp_path: Path) -> bool:
+    """Below the folder of intents, or that of the intent in the evidence of a try; such a folder's parents are made."""
+    evidence = tmp_path / "evidence"
+    is_kept = path.is_relative_to(evidence) and path.relative_to(evidence).parts[1:2] in ((), ("intent",))
+    return path.is_relative_to(tmp_path / "intents") or is_kept
+
+
+def test_nothing_outside_of_its_folders_is_written(touched: list[str], tmp_path: Path) -> None:
     root = tmp_path / "intents"
     folders = [path for path in root.iterdir() if path.is_dir()]
     assert len(folders) == len(RECORDED.read_text(encoding="utf-8").splitlines())
     assert len(touched) > 3 * len(folders)
-    assert [name for name in touched if not Path(name).is_relative_to(root)] == []
+    assert [name for name in touched if not is_of_intents(Path(name), tmp_path)] == []
+    kept = [path for path in (tmp_path / "evidence").rglob("*") if path.is_file()]
+    assert {path.parent.name for path in kept} == {"intent"}
+    assert len(kept) == sum(1 for folder in folders for _ in folder.iterdir())
     assert {path.name for folder in folders for path in folder.iterdir()} == {
         "PATCH_INTENT.md",
         "intent.json",

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from vx11.conductor.report.record import Try
+from vx11.recovery.intent import KEPT
 
 MOST = 30
 _FILES = ("verdict.json", "playbook.yml", "runner/stdout", "steps.jsonl", "observations.jsonl", "usage.jsonl")
@@ -52,6 +53,7 @@ def href(path: Path, out: Path) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     yield from (path for name in _FILES if (path := folder / name).is_file())
+    yield from _below(folder / KEPT)
     yield from _below(folder / "suites")
 
 
