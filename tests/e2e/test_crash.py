@@ -69,7 +69,7 @@ def test_what_it_left_is_ended_and_its_books_are_closed(dead: Any, left_of: Call
     verdicts = {line["subject"]: line["data"]["verdict"] for line in lines if line["action"] == "verdict"}
     assert verdicts == {"first": "passed", "second": "aborted", "third": "aborted"}
     assert lines[-1]["hash"] == entry["head"]
-    assert whole(dead.evidence / "heads.jsonl") == 2
+    assert whole(dead.evidence / "heads.jsonl") == 4
     assert not note.exists()
 
 
@@ -86,4 +86,4 @@ def test_the_next_run_recovers_it_before_it_begins(
     assert left_of(dead.temporary) == []
     entries = json.loads((dead.evidence / "index.json").read_text())["runs"].values()
     assert [entry["state"] for entry in entries] == ["aborted", "finished"]
-    assert whole(dead.evidence / "heads.jsonl") == 4
+    assert whole(dead.evidence / "heads.jsonl") == 8

@@ -264,6 +264,7 @@ class _Run:
             with self._giving_up_on_problems():
                 self._conducted.write(self.folder.path)
                 self.folder.index(state="running", conductor=os.getpid(), **about)
+                self.folder.begin()
                 mark = confidential.mark(confidential.values(self.plan.catalogue), self._signer)
                 told = {
                     "matrix_sha256": digest(self.plan.path),

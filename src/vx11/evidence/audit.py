@@ -10,6 +10,7 @@ from vx11.errors import InputError
 from vx11.evidence import export, verify
 from vx11.evidence.keys import PUBLIC, PublicKeys, Signer, default_path
 from vx11.evidence.layout import (
+    BEGAN,
     CHAIN,
     CONDUCTOR,
     FINISHED,
@@ -288,15 +289,16 @@ class _Checking:
         """All runs of a root."""
         if (root / HEADS).is_file():
             self.chain(root / HEADS, HEADS)
-        finished, pruned = _heads(root)
+        began, finished, pruned = _heads(root)
+        going = {test_id: data for test_id, data in began.items() if test_id not in finished}
         for test_id, data in finished.items():
             self._of_head(root, test_id, data, pruned.get(test_id))
-        index = self._index(root, finished)
-        names = {str(data.get("folder")) for data in finished.values()}
-        for test_id, entry in index.items():
-            self._of_index(root, test_id, entry, finished.get(test_id))
-            if test_id not in finished:
-                names.add(str(entry.get("folder")))
+        index = self._index(root, [*finished, *going])
+        for test_id, data in going.items():
+            self._of_begun(root, test_id, data, index.get(test_id))
+        for test_id in index.keys() - going.keys():
+            self._of_index(root, test_id, index[test_id], finished.get(test_id))
+        names = {str(data.get("folder")) for data in ({**index, **began, **finished}).values()}
         for path in _foreign(root, names):
             what = "is no run that this root tells of" if path.is_dir() else "is not part of the evidence"
             self._find(str(path.relative_to(root)), Kind.FOREIGN, what)
@@ -311,24 +313,38 @@ class _Checking:
         elif pruned is None:
             self._find(name, Kind.REMOVED, f"the run {test_id} is gone")
 
+    def _of_begun(
+        self, root: Path, test_id: str, data: Mapping[str, Any], entry: Mapping[str, Any] | None
+    ) -> None:
+        """A run that has not ended, by the chain of heads."""
+        name = Path(str(data.get("folder"))).name
+        if entry and entry.get("state") != "running":
+            self._find(HEADS, Kind.REMOVED, f"does not tell that the run {test_id} has ended")
+        elif entry and entry.get("folder") != data.get("folder"):
+            self._find(INDEX, Kind.CHANGED, f"does not say of the run {test_id} what the chain of heads says: folder")
+        self._of_going(root / name, test_id)
+
+    def _of_going(self, folder: Path, test_id: str) -> None:
+        if (folder / CHAIN).is_file():
+            self.run(folder, folder.name)
+        else:
+            self._find(folder.name, Kind.REMOVED, f"the run {test_id}, which has not ended, is gone")
+
     def _of_index(self, root: Path, test_id: str, entry: Mapping[str, Any], head: Mapping[str, Any] | None) -> None:
-        name = Path(str(entry.get("folder"))).name
         if head is not None:
             self._of_ended(root, test_id, entry, head)
         elif entry.get("state") != "running":
-            self._find(HEADS, Kind.REMOVED, f"does not tell of the run {test_id}, which has ended")
-        elif (root / name / CHAIN).is_file():
-            self.run(root / name, name)
+            self._find(HEADS, Kind.REMOVED, f"does not tell that the run {test_id} has ended")
         else:
-            self._find(name, Kind.REMOVED, f"the run {test_id} is gone")
+            self._of_going(root / Path(str(entry.get("folder"))).name, test_id)
 
-    def _index(self, root: Path, finished: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """What the index says of each run; it has all that have ended, those removed by age included."""
+    def _index(self, root: Path, known: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What the index says of each run; it has all that began, those removed by age included."""
         index = _index(root)
         if not (root / INDEX).is_file():
             self._find(INDEX, Kind.REMOVED, "is gone: nothing tells which runs go on")
         else:
-            for test_id in finished:
+            for test_id in known:
                 if test_id not in index:
                     self._find(INDEX, Kind.CHANGED, f"does not list the run {test_id}")
         return index
@@ -351,15 +367,14 @@ def _ended(folder: Path) -> dict[str, Any]:
     return {word: ends[-1].get(word) for word in ("state", "verdicts")} if ends and isinstance(ends[-1], dict) else {}
 
 
-def _heads(root: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """What the chain of heads says of each run: when it finished, and when it was removed by age."""
-    finished: dict[str, dict[str, Any]] = {}
-    pruned: dict[str, dict[str, Any]] = {}
+def _heads(root: Path) -> tuple[dict[str, dict[str, Any]], ...]:
+    """What the chain of heads says of each run: when it began, when it finished, and when it was removed by age."""
+    told: dict[str, dict[str, dict[str, Any]]] = {BEGAN: {}, FINISHED: {}, PRUNED: {}}
     for record in records(root / HEADS) if (root / HEADS).is_file() else ():
-        kept = {FINISHED: finished, PRUNED: pruned}.get(str(record.get("action")))
+        kept = told.get(str(record.get("action")))
         if kept is not None and isinstance(record.get("data"), dict):
             kept[str(record.get("subject"))] = record["data"]
-    return finished, pruned
+    return tuple(told.values())
 
 
 def _index(root: Path) -> dict[str, dict[str, Any]]:

@@ -26,7 +26,7 @@ CHAIN, REPORT = "evidence.jsonl", "report"
 _CHAIN = re.compile(r"(evidence|watchdog)(-\d+)?\.jsonl")
 # In an evidence root: the runs, and what became of each.
 INDEX, HEADS = "index.json", "heads.jsonl"
-FINISHED, PRUNED = "run_finished", "run_pruned"
+BEGAN, FINISHED, PRUNED = "run_began", "run_finished", "run_pruned"
 # What the chain of heads and a tombstone say of a run.
 OF_HEAD = ("folder", "records", "head", "manifest")
 # What is left of runs that were removed by age, and how the name of a folder begins that is just being removed.
@@ -61,6 +61,14 @@ class RunFolder:
                 f"evidence cannot be written to {root}: {error.strerror}; name another with --evidence"
             ) from error
         self.chain = Chain(self.path / CHAIN, signer, redactor)
+
+    def begin(self) -> None:
+        """Adds to the chain of heads that the run has begun, so that it cannot be removed unseen.
+
+        Raises:
+            EvidenceError, OSError: it cannot be written.
+        """
+        add_head(self.root, BEGAN, self.test_id, {"folder": self.path.name}, self._signer)
 
     def attempt(self, case: str, number: int) -> Path:
         """The folder of one try of a case, made anew."""
@@ -121,7 +129,7 @@ def finish(folder: Path, test_id: str, records: int, head: str, signer: Signer) 
 
 
 def add_head(root: Path, action: str, test_id: str, data: dict[str, Any], signer: Signer) -> None:
-    """Adds what became of a run to the chain of heads, and seals it.
+    """Adds to the chain of heads that a run began, or what became of it, and seals that.
 
     Raises:
         EvidenceError, OSError: it cannot be written.

@@ -7,7 +7,8 @@ import os
 import shutil
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from vx11.evidence.audit import Trust
 from vx11.evidence.chain import Chain
 from vx11.evidence.keys import PublicKeys, Signer
 from vx11.evidence.layout import RunFolder, digest, index, tombstone_of
+from vx11.evidence.reading import records
 from vx11.evidence.verify import Kind, State
 from vx11.evidence.witness import Witness
 
@@ -39,6 +41,7 @@ def root(tmp_path: Path, signer: Signer) -> Path:
     for number, test_id in enumerate(IDS):
         run = RunFolder(root, test_id, STARTED + number * 10**9, signer)
         run.index(state="running", cases=["TC-001"])
+        run.begin()
         about = {"matrix": "matrix.yml", "matrix_sha256": "ab" * 32, "cases": ["TC-001"]}
         run.chain.append("conductor", "run_started", test_id, about)
         (run.attempt("TC-001", 1) / "verdict.json").write_text("{}")
@@ -61,9 +64,9 @@ def first(root: Path) -> Path:
 def changed(name: str, old: str, new: str) -> Callable[[Path], None]:
     def change(root: Path) -> None:
         path = root / name.replace("RUN", first(root).name)
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new, 1))
+        text, of_run = path.read_text(), old.replace("RUN", first(root).name)
+        assert of_run in text
+        path.write_text(text.replace(of_run, new, 1))
 
     return change
 
@@ -184,7 +187,7 @@ MANIPULATIONS: dict[str, tuple[Callable[[Path], None], Kind, str, str]] = {
         "RUN/manifest.json",
         "is not in the form in which it was written",
     ),
-    "the heads removed": (gone("heads.jsonl"), Kind.REMOVED, "heads.jsonl", "does not tell of the run e2e-1"),
+    "the heads removed": (gone("heads.jsonl"), Kind.REMOVED, "heads.jsonl", "does not tell that the run e2e-1 has ended"),
     "a manifest of another": (
         with_another_manifest,
         Kind.CHANGED,
@@ -200,7 +203,7 @@ MANIPULATIONS: dict[str, tuple[Callable[[Path], None], Kind, str, str]] = {
     "a run removed": (gone("RUN"), Kind.REMOVED, "RUN", "the run e2e-1 is gone"),
     "a run put in": (made("20990101T000000Z-e2e-9/evidence.jsonl"), Kind.FOREIGN, "20990101T000000Z-e2e-9", "is no run"),
     "a file put beside": (made("notes.txt"), Kind.FOREIGN, "notes.txt", "is not part of the evidence"),
-    "a head removed": (without_last("heads.jsonl"), Kind.REMOVED, "heads.jsonl", "does not tell of the run e2e-2"),
+    "a head removed": (without_last("heads.jsonl"), Kind.REMOVED, "heads.jsonl", "tell that the run e2e-2 has ended"),
     "a head changed": (
         changed("heads.jsonl", '"records":4', '"records":3'),
         Kind.CHANGED,
@@ -262,16 +265,78 @@ def test_what_is_as_it_was_is_sound(root: Path, signer: Signer) -> None:
     assert len(report.chains) == 1 + 2 * len(IDS)
 
 
-def test_a_run_that_goes_on_is_unsealed(root: Path, signer: Signer) -> None:
-    run = RunFolder(root, "e2e-3", STARTED, signer)
+@pytest.fixture(params=[True, False], ids=["told", "untold"])
+def going(root: Path, signer: Signer, request: pytest.FixtureRequest) -> Iterator[RunFolder]:
+    """A third run, which goes on; heads that are older do not tell that it began."""
+    run = RunFolder(root, "e2e-3", STARTED - 10**9, signer)
     run.index(state="running")
+    if request.param:
+        run.begin()
     run.chain.append("conductor", "run_started", "e2e-3", {"cases": []})
-    report = audit.check(root, Trust.by(signer))
-    assert report.state is State.UNSEALED
-    assert report.open == [
-        f"{run.path.name}/evidence.jsonl: unsealed since record 1 of 1: its writer goes on, or crashed"
-    ]
+    yield run
     run.chain.close()
+
+
+def test_a_run_that_goes_on_is_unsealed(root: Path, signer: Signer, going: RunFolder) -> None:
+    report = audit.check(root, Trust.by(signer))
+    assert (report.state, report.findings) == (State.UNSEALED, [])
+    assert report.open == [
+        f"{going.path.name}/evidence.jsonl: unsealed since record 1 of 1: its writer goes on, or crashed"
+    ]
+
+
+def unlisted(root: Path) -> None:
+    path = root / "index.json"
+    found = json.loads(path.read_text())
+    del found["runs"]["e2e-3"]
+    path.write_text(json.dumps(found))
+
+
+def unlisted_and_gone(root: Path) -> None:
+    unlisted(root)
+    gone("RUN")(root)
+
+
+@pytest.mark.parametrize("going", [True], indirect=True)
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (unlisted_and_gone, ["index.json: does not list the run e2e-3", "RUN: the run e2e-3, which has not ended, is gone"]),
+        (unlisted, ["index.json: does not list the run e2e-3"]),
+        (gone("RUN"), ["RUN: the run e2e-3, which has not ended, is gone"]),
+        (
+            changed("index.json", "RUN", "another"),
+            ["index.json: does not say of the run e2e-3 what the chain of heads says: folder"],
+        ),
+        (changed("index.json", "running", "aborted"), ["heads.jsonl: does not tell that the run e2e-3 has ended"]),
+    ],
+    ids=["run and entry", "entry", "run", "entry of another", "ended"],
+)
+def test_a_run_that_has_not_ended_is_not_removed_unseen(
+    root: Path, signer: Signer, going: RunFolder, change: Callable[[Path], None], told: list[str]
+) -> None:
+    assert first(root) == going.path
+    change(root)
+    findings = audit.check(root, Trust.by(signer)).findings
+    assert [str(found) for found in findings] == [text.replace("RUN", going.path.name) for text in told]
+
+
+def test_runs_that_share_a_root_are_all_told_of(tmp_path: Path, signer: Signer) -> None:
+    def conduct(number: int) -> None:
+        run = RunFolder(tmp_path, f"e2e-{number}", STARTED, signer)
+        run.index(state="running")
+        run.begin()
+        run.chain.append("conductor", "run_started", run.test_id, {"cases": []})
+        run.chain.append("conductor", "run_finished", run.test_id, {"state": "finished", "verdicts": {}})
+        run.finish()
+        run.index(state="finished", verdicts={}, head=run.chain.head)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(conduct, range(8)))
+    report = audit.check(tmp_path, Trust.by(signer))
+    assert (report.state, report.findings) == (State.SOUND, [])
+    actions = [record["action"] for record in records(tmp_path / "heads.jsonl")]
+    assert (actions.count("run_began"), actions.count("run_finished")) == (8, 8)
 
 
 def test_a_head_noted_elsewhere_is_looked_for(root: Path, signer: Signer) -> None:
@@ -613,7 +678,7 @@ def test_an_archive_is_never_written_over_and_needs_closed_books(root: Path, sig
 def test_a_run_that_ended_without_a_head_is_told(root: Path, signer: Signer) -> None:
     index(root, "e2e-5", folder="20261121T063000Z-e2e-5", state="finished")
     findings = audit.check(root, Trust.by(signer)).findings
-    assert [found.message for found in findings] == ["does not tell of the run e2e-5, which has ended"]
+    assert [found.message for found in findings] == ["does not tell that the run e2e-5 has ended"]
 
 
 def as_json(report: audit.Report) -> Any:
