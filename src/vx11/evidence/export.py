@@ -23,7 +23,10 @@ from vx11.statefiles import read_json
 ATTESTATION = "attestation.dsse.json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://in-toto.io/attestation/test-result/v0.1"
-_WARNED, _PASSED = ("flaky", "skipped"), ("passed",)
+# Verdicts that are no failure. What passed at a later try passed with a warning; what was skipped is in no list, since
+# the predicate has none for it.
+_PASSED, _WARNED = "passed", "flaky"
+_GOOD = (_PASSED, _WARNED, "skipped")
 
 
 def export(folder: Path, archive: Path, signer: Signer) -> None:
@@ -61,13 +64,12 @@ def statement(folder: Path) -> dict[str, Any]:
     """The in-toto statement about a run; its subject is the manifest, which has the digest of everything else."""
     run = runs.of_folder(folder)
     verdicts = {item.case: item.verdict for item in run.verdicts}
-    passed = [case for case, verdict in verdicts.items() if verdict in _PASSED]
-    warned = [case for case, verdict in verdicts.items() if verdict in _WARNED]
-    failed = [case for case in run.planned if case not in (*passed, *warned)]
+    warned = [case for case, verdict in verdicts.items() if verdict == _WARNED]
+    failed = [case for case in run.planned if verdicts.get(case) not in _GOOD]
     predicate = {
-        "result": "FAILED" if failed or run.left else "WARNED" if "flaky" in verdicts.values() else "PASSED",
+        "result": "FAILED" if failed or run.left else "WARNED" if warned else "PASSED",
         "configuration": _configuration(folder),
-        "passedTests": passed,
+        "passedTests": [case for case, verdict in verdicts.items() if verdict == _PASSED],
         "warnedTests": warned,
         "failedTests": failed,
     }

@@ -594,6 +594,35 @@ def test_the_statement_is_in_toto_s_with_the_result_of_the_test(root: Path, sign
     }
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "result", "passed", "warned", "failed"),
+    [
+        ({"a": "passed", "b": "skipped"}, "PASSED", ["a"], [], []),
+        ({"a": "passed", "b": "flaky", "c": "skipped"}, "WARNED", ["a"], ["b"], []),
+        ({"a": "passed", "b": "flaky", "c": "leaked"}, "FAILED", ["a"], ["b"], ["c"]),
+        ({"a": "skipped", "b": None}, "FAILED", [], [], ["b"]),
+    ],
+)
+def test_what_was_skipped_is_in_no_list_and_what_was_tried_again_passed_with_a_warning(
+    tmp_path: Path,
+    signer: Signer,
+    verdicts: dict[str, str | None],
+    result: str,
+    passed: list[str],
+    warned: list[str],
+    failed: list[str],
+) -> None:
+    run = RunFolder(tmp_path, "e2e-1", STARTED, signer)
+    run.chain.append("conductor", "run_started", "e2e-1", {"cases": list(verdicts)})
+    for case, verdict in verdicts.items():
+        if verdict:
+            run.chain.append("conductor", "verdict", case, {"verdict": verdict, "message": "", "attempts": 1})
+    run.finish()
+    about = export.statement(run.path)["predicate"]
+    lists = (about["passedTests"], about["warnedTests"], about["failedTests"])
+    assert (about["result"], lists) == (result, (passed, warned, failed))
+
+
 def test_the_signature_is_that_of_dsse(signer: Signer) -> None:
     """The bytes that are signed, as the specification of DSSE has them."""
     envelope = export.sealed({"_type": export.STATEMENT}, signer)
