@@ -112,7 +112,7 @@ class Appender:
             EvidenceError: it is not on the disk, or has no canonical form (a number above 2^53, for one).
         """
         with self._changed:
-            mine = self._write(actor, action, subject, data or {})
+            mine = self._write(self._next(actor, action, subject, data or {}))
             if sync:
                 self._await_disk(mine)
 
@@ -135,8 +135,9 @@ class Appender:
         if self._failures != failures:  # another one's sync failed, and took this record with it
             raise EvidenceError(f"evidence cannot be written to {self.path}")
 
-    def _write(self, actor: str, action: str, subject: str, data: dict[str, Any]) -> End:
-        record: dict[str, Any] = {
+    def _next(self, actor: str, action: str, subject: str, data: dict[str, Any]) -> dict[str, Any]:
+        """The record that follows the last one, as it is now, without its hash."""
+        return {
             "schema": SCHEMA,
             "seq": self._written.count + 1,
             "wall_ns": str(time.time_ns()),
@@ -147,10 +148,12 @@ class Appender:
             "data": data,
             "prev": self._written.head,
         }
+
+    def _write(self, record: dict[str, Any]) -> End:
         try:
             body = self._canonical(record)
         except ValueError as error:
-            raise EvidenceError(f"this cannot be recorded: {action} of {subject}: {error}") from error
+            raise EvidenceError(f"this cannot be recorded: {record['action']} of {record['subject']}: {error}") from error
         digest = hashlib.sha256(body).hexdigest()
         line = with_hash(body, digest) + b"\n"
         try:

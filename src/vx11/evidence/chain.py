@@ -1,6 +1,7 @@
 """A hash chain with seals, from which secrets are kept out: what madre and the conductor write.
 
-Seals are records too: a signature over how many records stand before it, and the hash of the last of them.
+Seals are records too: a signature over how many records stand before it, the hash of the last of them, and all else that
+the seal says, as when it was made.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vx11.evidence.appending import CONTINUED, KEEPER, SCHEMA, Appender, EvidenceError
+from vx11.evidence.appending import CONTINUED, KEEPER, Appender, EvidenceError
 from vx11.evidence.canonical import canonical
 from vx11.evidence.keys import Signer
 from vx11.evidence.reading import SEALED
@@ -77,9 +78,11 @@ class Chain(Appender):
 
     def _seal(self, *, final: bool) -> None:
         assert self._signer is not None
-        about = {"count": self._written.count, "head": self._written.head, "final": final}
-        data = about | {"key": self._signer.public.id, "signature": self._signer.sign(statement(about))}
-        self._written = replace(self._write(KEEPER, SEALED, self.path.stem, data), is_seal=True, is_final=final)
+        last = self._written
+        about = {"count": last.count, "head": last.head, "final": final, "key": self._signer.public.id}
+        record = self._next(KEEPER, SEALED, self.path.stem, about)
+        record["data"] = about | {"signature": self._signer.sign(statement(record))}
+        self._written = replace(self._write(record), is_seal=True, is_final=final)
         self._sealed, self._sealed_at = self._written.count, _now()
 
     def close(self) -> None:
@@ -89,9 +92,11 @@ class Chain(Appender):
         super().close()
 
 
-def statement(seal: Mapping[str, Any]) -> dict[str, Any]:
-    """What a seal is a signature of."""
-    return {"type": "vx11-seal", "schema": SCHEMA, **{name: seal[name] for name in ("count", "head", "final")}}
+def statement(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a seal signs: the whole of its record but for the signature, and for the hash, which is over that too."""
+    data = {name: value for name, value in record["data"].items() if name != "signature"}
+    signed = {name: value for name, value in record.items() if name != "hash"}
+    return {"type": "vx11-seal", "record": signed | {"data": data}}
 
 
 def _now() -> int:

@@ -69,6 +69,7 @@ def with_seal(line: bytes, **changes: Any) -> bytes:
     return anew(line, data=json.loads(line)["data"] | changes)
 
 
+OF_SEAL = (Kind.BAD_SEAL, 5, "whose signature is wrong")
 OTHER_SIGNATURE = "A" * 86 + "=="
 # What is done to a chain of four records and a seal; what is found, at which record.
 MANIPULATIONS: dict[str, tuple[Callable[[Lines], Lines], Kind, int | None, str]] = {
@@ -130,34 +131,28 @@ MANIPULATIONS: dict[str, tuple[Callable[[Lines], Lines], Kind, int | None, str]]
         lambda at: (lambda c: [*c[:4], with_seal(c[4], head=json.loads(c[3])["hash"])])(
             chained([at[0], flipped(at[1], b"anna", b"anne"), *at[2:]])
         ),
-        Kind.BAD_SEAL,
-        5,
-        "whose signature is wrong",
+        *OF_SEAL,
     ),
     "another signature": (
         lambda at: [*at[:4], with_seal(at[4], signature=OTHER_SIGNATURE)],
-        Kind.BAD_SEAL,
-        5,
-        "whose signature is wrong",
+        *OF_SEAL,
     ),
     "a seal that is not final any more": (
         lambda at: [*at[:4], with_seal(at[4], final=False)],
-        Kind.BAD_SEAL,
-        5,
-        "whose signature is wrong",
+        *OF_SEAL,
     ),
     "a seal without a canonical form": (
         lambda at: [*at[:4], flipped(at[4], b'"final":true', b'"final":NaN')],
-        Kind.BAD_SEAL,
-        5,
-        "whose signature is wrong",
+        *OF_SEAL,
     ),
     "a seal that says more": (
         lambda at: [*at[:4], with_seal(at[4], until="2099")],
-        Kind.BAD_SEAL,
-        5,
-        "says what it does not sign",
+        *OF_SEAL,
     ),
+    "a seal with another field": (lambda at: [*at[:4], anew(at[4], type="vx11-seal")], *OF_SEAL),
+    "a seal of another time": (lambda at: [*at[:4], anew(at[4], wall_ns="1764000001000000000")], *OF_SEAL),
+    "a seal of another boot": (lambda at: [*at[:4], anew(at[4], mono_ns="1")], *OF_SEAL),
+    "a seal of another chain": (lambda at: [*at[:4], anew(at[4], subject="heads")], *OF_SEAL),
     "a seal of another key": (
         lambda at: [*at[:4], with_seal(at[4], key="0123456789abcdef")],
         Kind.WRONG_KEY,
