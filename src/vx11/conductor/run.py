@@ -452,7 +452,7 @@ class _Run:
         kept = self.folder.path / "cases" / case.id / "traceback.txt"
         with self._giving_up_on_problems():
             kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+            kept.write_text(self._redactor.text("".join(traceback.format_exception(error))), encoding="utf-8")
         return CaseResult(case.id, Verdict.ABORTED, f"the conductor failed: {error!r}; see {kept}")
 
     def _tries(self, place: Place, case: Case) -> CaseResult:

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from vx11.catalogue import allowlist, compose
 from vx11.conductor import actions, progress, run
-from vx11.conductor.judge import Verdict
+from vx11.conductor.judge import CaseResult, Verdict
 from vx11.conductor.matrix import Case
 from vx11.engines.process import ProcessEngine
 from vx11.evidence import export
+from vx11.evidence.reading import records
 
 Write = Callable[[str, str], Path]
 
@@ -76,6 +77,58 @@ test_matrix:
     (configuration,) = export.statement(done.folder)["predicate"]["configuration"]
     matrix = (tmp_path / "bundle" / "matrix.yml").read_bytes()
     assert configuration == {"name": "matrix.yml", "digest": {"sha256": hashlib.sha256(matrix).hexdigest()}}
+    heads = [record["action"] for record in records(tmp_path / "evidence" / "heads.jsonl")]
+    assert heads == ["run_began", "sealed", "run_finished", "sealed"]
+
+
+SECRET = "plum-cake-4711"
+
+
+class Telling:
+    """In the place of a try: one that tells a secret in a file, and comes to its end or not."""
+
+    def __init__(self, around: object, place: object, case: Case, folder: Path, *_: object) -> None:
+        self._case, self._folder = case, folder
+
+    def result(self) -> CaseResult:
+        (self._folder / "evidence.jsonl").write_text(f"said {SECRET}\n", encoding="utf-8")
+        if self._case.id == "broken":
+            raise ValueError(f"a mistake with {SECRET}")
+        return CaseResult(self._case.id, Verdict.PASSED)
+
+
+class Looking(progress.Plain):
+    """Progress that looks at the files of a case when its verdict is told."""
+
+    def __init__(self, evidence: Path) -> None:
+        super().__init__(Console(file=io.StringIO()))
+        self._evidence = evidence
+        self.found: dict[str, tuple[list[str], list[str]]] = {}
+
+    def finished(self, result: CaseResult) -> None:
+        """The case has its verdict."""
+        files = [path for path in self._evidence.glob(f"*/cases/{result.case}/**/*") if path.is_file()]
+        telling = [path.name for path in files if SECRET in path.read_text(encoding="utf-8")]
+        self.found[result.case] = (sorted(path.name for path in files), telling)
+
+
+def test_the_files_of_a_try_are_cleared_before_its_verdict_is_told(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "Attempt", Telling)
+    process = "process: {command: [sleep, '9']}"
+    entry = f"{{image: one, environment: {{DB_PASSWORD: {SECRET}}}, x-vx11: {{{process}}}}}"
+    catalogue = write("bundle/catalogue.yml", f"services: {{web: {entry}}}\n")
+    allowlist.update(catalogue.with_name("allowlist.yml"), compose.load(catalogue), ["web"])
+    cases = "cases: [{id: whole, actions: [wait: 1s]}, {id: broken, actions: [wait: 1s]}]"
+    write("bundle/matrix.yml", f"test_matrix: {{{cases}}}\n")
+    looking = Looking(tmp_path / "evidence")
+    done = run.run(run.Options(tmp_path / "bundle", evidence=tmp_path / "evidence", cells=1), looking)
+    assert [item.verdict for item in done.results] == [Verdict.PASSED, Verdict.ABORTED]
+    assert looking.found == {
+        "whole": (["evidence.jsonl", "verdict.json"], []),
+        "broken": (["evidence.jsonl", "traceback.txt"], []),
+    }
 
 
 @pytest.mark.parametrize(
