@@ -29,7 +29,7 @@ from vx11.errors import InputError, Vx11Error
 from vx11.evidence import layout, verify
 from vx11.evidence.chain import Chain
 from vx11.evidence.keys import PublicKeys, Signer
-from vx11.evidence.reading import GENESIS
+from vx11.evidence.reading import GENESIS, RECOVERED
 from vx11.evidence.redact import Redactor
 from vx11.statefiles import held_lock
 
@@ -221,6 +221,6 @@ def _append(run: Conducted, path: Path, signer: Signer, aborted: Sequence[str], 
         for case in aborted:
             data = {"verdict": Verdict.ABORTED.value, "message": WHY, "observed": {}, "attempts": 0}
             chain.append(ACTOR, "verdict", case, data)
-        chain.append(ACTOR, "run_recovered", run.test_id, {"state": "aborted", "why": WHY, **told})
+        chain.append(ACTOR, RECOVERED, run.test_id, {"state": "aborted", "why": WHY, **told})
     finally:
         chain.close()

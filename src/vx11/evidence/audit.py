@@ -25,7 +25,7 @@ from vx11.evidence.layout import (
     digests,
     tombstone_of,
 )
-from vx11.evidence.reading import WATCHDOG, records, segments
+from vx11.evidence.reading import INTENT, RECOVERED, WATCHDOG, records, segments
 from vx11.evidence.verify import ChainReport, Finding, Kind, State
 from vx11.statefiles import read_json
 
@@ -33,7 +33,7 @@ from vx11.statefiles import read_json
 OF_ROOT = (INDEX, f"{INDEX}.new", PUBLIC, TOMBSTONES, ".index.lock", ".heads.lock", ".recovery.lock", ".prune.lock")
 
 # What the chain of a run tells at its end.
-_ENDED = ("run_finished", "run_recovered")
+_ENDED = ("run_finished", RECOVERED)
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,8 @@ class _Checking:
         """
         manifest = read_json(folder / MANIFEST)
         found = self._madre(folder, where, covered=manifest is not None)
-        for told in found.intents:
-            self._intent(found.where, told)
+        for record in found.notable:
+            self._note(found.where, record["action"], record["data"])
         for path in sorted(folder.glob(f"cells/*/{CHAIN}")) if found.of_run else ():
             self._madre(path.parent, _below(where, f"cells/{path.parent.name}"), covered=manifest is not None)
         if head and head.get("manifest") and head["manifest"] != _digest(folder / MANIFEST):
@@ -183,6 +183,12 @@ class _Checking:
         elif manifest is None and found.closed and found.of_run:
             self._find(_below(where, MANIFEST), Kind.REMOVED, "is gone: nothing tells what files the run has")
         self._head(found, manifest or head)
+
+    def _note(self, where: str, action: str, told: Mapping[str, Any]) -> None:
+        if action == INTENT:
+            self._intent(where, told)
+        elif told.get("uncleared"):
+            self.report.notes.append(f"{where}: the files of the run may have secrets: {told['uncleared']}")
 
     def _intent(self, where: str, told: Mapping[str, Any]) -> None:
         """The copy of a patch intent that people have: what they do with it is no fault of the evidence."""

@@ -14,8 +14,8 @@ from typing import Any
 
 GENESIS = "0" * 64
 SEALED, WITNESSED = "sealed", "witnessed"
-# What the chain of a run tells of a patch intent.
-INTENT = "patch_intent"
+# What the chain of a run tells of a patch intent, and of a conductor that died.
+INTENT, RECOVERED = "patch_intent", "run_recovered"
 # The chain of a watchdog, beside that of its madre.
 WATCHDOG = "watchdog.jsonl"
 

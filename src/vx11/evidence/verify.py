@@ -17,6 +17,7 @@ from vx11.evidence.keys import PublicKeys
 from vx11.evidence.reading import (
     GENESIS,
     INTENT,
+    RECOVERED,
     SEALED,
     WITNESSED,
     record_of,
@@ -27,7 +28,8 @@ from vx11.evidence.reading import (
 )
 
 # What the chain of a run tells, and that of a madre does not.
-_OF_RUN = ("run_started", "run_recovered")
+_OF_RUN = ("run_started", RECOVERED)
+_NOTABLE = (INTENT, RECOVERED)
 
 
 class State(StrEnum):
@@ -91,7 +93,7 @@ class ChainReport:
         keys: ids of the keys that it is sealed with.
         anchors: those that were looked for and are heads of records.
         witnessed: number → hash of records of the watchdog's chain that this one tells of.
-        intents: what it tells of each patch intent.
+        notable: its records of patch intents, and of a recovery.
         of_run: whether it is what a conductor wrote of a run.
     """
 
@@ -106,7 +108,7 @@ class ChainReport:
     findings: Sequence[Finding] = ()
     anchors: frozenset[str] = frozenset()
     witnessed: Mapping[int, str] = field(default_factory=dict)
-    intents: Sequence[Mapping[str, Any]] = ()
+    notable: Sequence[Mapping[str, Any]] = ()
     of_run: bool = False
 
     @property
@@ -184,7 +186,7 @@ class _Reader:
     anchors: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
     witnessed: dict[int, str] = field(default_factory=dict)
-    intents: list[dict[str, Any]] = field(default_factory=list)
+    notable: list[dict[str, Any]] = field(default_factory=list)
     of_run: bool = False
 
     def find(self, kind: Kind, message: str, record: int | None = None) -> None:
@@ -231,8 +233,8 @@ class _Reader:
         self.closed = False
         action = record.get("action")
         self.of_run = self.of_run or action in _OF_RUN
-        if action == INTENT and isinstance(record.get("data"), dict):
-            self.intents.append(record["data"])
+        if action in _NOTABLE and isinstance(record.get("data"), dict):
+            self.notable.append(record)
         if record.get("actor") == KEEPER:
             self.keep(number, record)
 
@@ -318,7 +320,7 @@ class _Reader:
             findings=tuple(self.findings),
             anchors=frozenset(self.anchors),
             witnessed=self.witnessed,
-            intents=self.intents,
+            notable=self.notable,
             of_run=self.of_run,
         )
 

@@ -18,6 +18,8 @@ from vx11.conductor.conducted import Conducted, Guest, Visit
 from vx11.conductor.crashed import Recovered
 from vx11.engines import procfs
 from vx11.errors import InputError
+from vx11.evidence import audit
+from vx11.evidence.audit import Trust
 from vx11.evidence.chain import Chain
 from vx11.evidence.keys import Signer
 from vx11.evidence.layout import CONDUCTOR, RunFolder
@@ -128,6 +130,8 @@ def test_a_bundle_that_is_not_as_it_was_is_told(
     assert entry(folder)["uncleared"] == done.uncleared
     (told,) = (one["data"] for one in records(folder / "evidence.jsonl") if one["action"] == "run_recovered")
     assert told["uncleared"] == done.uncleared
+    note = f"evidence.jsonl: the files of the run may have secrets: {done.uncleared}"
+    assert note in audit.check(folder, Trust.by(Signer.of())).notes
     assert (SECRET not in (folder / "cases/two/1/playbook.yml").read_text()) is is_cleared
 
 
