@@ -57,7 +57,7 @@ def of_run(started: Mapping[str, Any], signer: Signer) -> tuple[list[str], str]:
     path = Path(str(started.get("matrix"))).parent / CATALOGUE
     try:
         found = values(compose.load(path))
-    except InputError:
+    except (InputError, OSError):
         return [], f"the values of secrets are not known: {path} is gone, or cannot be used any more"
     if mark(found, signer) != started.get(MARK):
         return found, f"the values of secrets may not be known: {path} does not say those that the run began with"
