@@ -1,4 +1,4 @@
-"""The core of a host: `vx11 serve`, `watchdog`, `token …`, `allowlist …`."""
+"""The core of a host: `vx11 serve`, `watchdog`, `allowlist …`."""
 
 import json
 import os
@@ -8,12 +8,9 @@ from typing import Annotated
 
 import typer
 
-from vx11.cli.base import FAILED, EngineChoice, JsonFlag, app, echo, group, seconds
+from vx11.cli.base import FAILED, EngineChoice, JsonFlag, app, echo, group
 
-KEY = Path("/etc/vx11/key")
-token_app = group("Keys and tokens.")
 allowlist_app = group("Which services may be opened.")
-app.add_typer(token_app, name="token")
 app.add_typer(allowlist_app, name="allowlist")
 
 
@@ -27,6 +24,7 @@ def serve(
     catalogue: Annotated[Path | None, typer.Option(help="Compose file with the services.")] = None,
     allowlist: Annotated[Path | None, typer.Option(help="Which of them may be opened.")] = None,
     key: Annotated[Path | None, typer.Option(help="Signing key; see vx11 token new-key.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="File that takes endpoints away.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder for state; a tmpfs is best.")] = None,
     evidence: Annotated[Path | None, typer.Option(help="Folder for evidence.")] = None,
     evidence_key: Annotated[
@@ -55,6 +53,7 @@ def serve(
         "catalogue": catalogue,
         "allowlist": allowlist,
         "key": key,
+        "policy": policy,
         "state": state,
         "evidence": evidence,
         "evidence_key": evidence_key,
@@ -98,31 +97,6 @@ def watchdog(
     places = ["--state", str(chosen.cell_state), "--evidence", str(chosen.cell_evidence)]
     # A process of its own, with nothing of this one's imports.
     os.execv(sys.executable, [sys.executable, "-I", "-m", "vx11.watchdog", *places])  # noqa: S606
-
-
-@token_app.command("new-key")
-def token_new_key(key: Annotated[Path, typer.Option(help="File to make, mode 0600.")] = KEY) -> None:
-    """Makes a signing key; one a host."""
-    from vx11 import tokens
-
-    tokens.new_key(key)
-    typer.echo(f"made {key}")
-
-
-@token_app.command("issue")
-def token_issue(
-    sub: Annotated[str, typer.Option(help="Whom it is for.")],
-    scope: Annotated[str, typer.Option(help='Scopes, as in "power:read power:write".')] = "power:read power:write",
-    ttl: Annotated[str, typer.Option(help="How long it is valid.")] = "15m",
-    key: Annotated[Path, typer.Option(help="Signing key.")] = KEY,
-    cell: Annotated[str, typer.Option(help="Cell it is for.")] = "default",
-) -> None:
-    """Prints a token."""
-    from vx11 import tokens
-
-    typer.echo(
-        tokens.issue(tokens.read_key(key), subject=sub, scopes=scope.split(), ttl=seconds(ttl, "--ttl"), cell=cell)
-    )
 
 
 @allowlist_app.command("update")

@@ -16,6 +16,7 @@ from vx11.madre import problems, routes
 from vx11.madre.guard import Guard
 from vx11.madre.jobs import Jobs
 from vx11.madre.metrics import WindowCollector
+from vx11.madre.policy import Policy
 from vx11.madre.settings import Rate
 from vx11.tokens import Bearer
 from vx11.windows.manager import Windows
@@ -27,6 +28,7 @@ def build(
     jobs: Jobs,
     *,
     check: Callable[[str], Bearer],
+    policy: Policy,
     rate: Rate | None,
     registry: CollectorRegistry,
     stop_foreign: bool = False,
@@ -38,6 +40,7 @@ def build(
         windows: the windows of the cell; started and stopped by whoever serves.
         jobs: the tests of the cell.
         check: tells whose token it is.
+        policy: which requests are let through.
         rate: requests a token; None for no limit.
         registry: where metrics are collected.
         stop_foreign: whether SOLO_MADRE stops what is foreign when a request does not say.
@@ -56,7 +59,7 @@ def build(
     app.state.desk = routes.Desk(windows, jobs, export, stop_foreign=stop_foreign, faults=faults)
     app.include_router(routes.entry)
     app.include_router(routes.api)
-    app.add_middleware(Guard, check=check, rate=rate, record=windows.record)
+    app.add_middleware(Guard, check=check, policy=policy, rate=rate, record=windows.record)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Vx11Error, _refused)
     app.add_exception_handler(HTTPException, _other)

@@ -186,7 +186,7 @@ async def events(
 
     With the header `Last-Event-ID` it goes on from there, if madre still can.
     """
-    return desk.streams.stream(request.scope["bearer"], service, last_event_id)
+    return desk.streams.stream(request.scope["bearer"], request.scope["holds"], service, last_event_id)
 
 
 @api.get("/api/v1/windows/logs", tags=["windows"])

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from vx11 import files
 from vx11.catalogue import allowlist, compose
 from vx11.catalogue.allowlist import Allowlist, NotAllowed
 from vx11.catalogue.compose import Catalogue, Service
@@ -78,13 +79,5 @@ class FileServices:
             self._broken = error
         self._seen = seen
 
-    def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:
-        """Inode, size and time of change; None for a file that is not there."""
-        found: list[tuple[int, int, int] | None] = []
-        for path in self._paths:
-            try:
-                status = path.stat()
-                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-            except OSError:
-                found.append(None)
-        return tuple(found)
+    def _signature(self) -> tuple[files.Signature, ...]:
+        return tuple(map(files.signature, self._paths))

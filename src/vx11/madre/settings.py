@@ -21,6 +21,7 @@ _PATHS = (
     "catalogue",
     "allowlist",
     "key",
+    "policy",
     "state",
     "evidence",
     "evidence_key",
@@ -87,6 +88,7 @@ class Settings(Model):
     catalogue: Path = Path("catalogue.yml")
     allowlist: Path = Path("/etc/vx11/allowed_services.yaml")
     key: Path = Path("/etc/vx11/key")
+    policy: Path | None = None
     engine: EngineName = "auto"
     listen: str = "127.0.0.1:8000"
     cell: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
