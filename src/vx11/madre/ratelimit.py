@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from vx11.madre.settings import Rate
 
 REMEMBERED = 10_000
+# Of a request; sums of times are not exact, and who has waited for as long as he was told has waited long enough.
+TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,13 @@ class Limiter:
         with self._lock:
             level, seen = self._buckets.pop(caller, (float(self.rate.burst), now))
             level = min(self.rate.burst, level + (now - seen) * fill)
-            allowed = level >= 1
-            level -= allowed
+            allowed = level >= 1 - TOLERANCE
+            level = max(0.0, level - allowed)
             self._buckets[caller] = (level, now)
             if len(self._buckets) > REMEMBERED:
                 self._buckets.popitem(last=False)
         wait = None if allowed else math.ceil((1 - level) / fill)
-        return Taken(wait, int(level), math.ceil((self.rate.burst - level) / fill))
+        return Taken(wait, int(level + TOLERANCE), math.ceil((self.rate.burst - level) / fill))
 
 
 def headers(name: str, rate: Rate, taken: Taken) -> dict[str, str]:
