@@ -59,7 +59,7 @@ class Bearer:
     """Who a request comes from.
 
     Attributes:
-        expires: when the token ends, in seconds of wall time since 1970.
+        expires: from when on the token is refused, in seconds of wall time since 1970.
     """
 
     subject: str
@@ -250,7 +250,8 @@ def _bearer(claims: dict[str, Any], revoked: Container[str]) -> Bearer:
     for name in ("sub", "jti", "scope"):
         if name in claims and (not isinstance(claims[name], str) or not (claims[name] or name == "scope")):
             raise jwt.InvalidTokenError(f"the claim {name} is not text")
-    bearer = Bearer(claims["sub"], frozenset(claims["scope"].split()), claims.get("jti", ""), int(claims["exp"]))
+    expires = int(claims["exp"]) + LEEWAY
+    bearer = Bearer(claims["sub"], frozenset(claims["scope"].split()), claims.get("jti", ""), expires)
     if bearer.token_id in revoked:
         raise jwt.InvalidTokenError("it was revoked")
     if bearer.subject in CORE and NOT_FOR_CORE in bearer.scopes:

@@ -186,7 +186,7 @@ def test_a_client_ends_with_the_usual_error_when_its_token_does(process_api: Any
         madre.http.headers["Authorization"] = f"Bearer {token}"
         events = madre.events()
         assert next(events)["event"] == "state"
-        with pytest.raises(MadreRefused, match="not valid") as refused:
+        with pytest.raises(MadreRefused, match="invalid or expired") as refused:
             next(events)
     assert refused.value.code == "token_invalid"
 
