@@ -162,7 +162,7 @@ def test_what_was_refused_stands_in_the_evidence_and_the_token_does_not(limited_
     ask(limited_api.cell, token)
     ask(limited_api.cell, limited_api.token(subject="a-reader", scopes=["power:read"]), "POST", SOLO_MADRE)
     refused, missing = limited_api.evidence()[-2:]
-    assert (refused["action"], refused["subject"], refused["actor"]) == ("token_refused", STATUS, "unknown")
+    assert (refused["action"], refused["subject"], refused["actor"]) == ("token_refused", STATUS, "tester")
     assert (missing["action"], missing["actor"], missing["data"]["scope"]) == (
         "scope_missing",
         "a-reader",

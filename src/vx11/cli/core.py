@@ -4,11 +4,14 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vx11.cli.base import FAILED, EngineChoice, JsonFlag, app, echo, group
+
+if TYPE_CHECKING:
+    from vx11.catalogue.allowlist import Difference
 
 allowlist_app = group("Which services may be opened.")
 app.add_typer(allowlist_app, name="allowlist")
@@ -111,7 +114,10 @@ def allowlist_update(
     from vx11.catalogue import compose
 
     done = lists.update(allowlist, compose.load(catalogue), service or ())
-    echo(done, as_json, lambda: [f"{what} {name}" for name, what in done.items()] or [f"{allowlist} is up to date"])
+    told = [f"{found.what} {name}" + _in_words(found) for name, found in done.items()]
+    echo(
+        {name: _as_data(found) for name, found in done.items()}, as_json, lambda: told or [f"{allowlist} is up to date"]
+    )
 
 
 @allowlist_app.command("check")
@@ -124,7 +130,26 @@ def allowlist_check(
     from vx11.catalogue import allowlist as lists
     from vx11.catalogue import compose
 
-    found = lists.differences(lists.load(allowlist), compose.load(catalogue))
-    echo(found, as_json, lambda: [f"{name}: {what}" for name, what in found.items()] or ["no difference"])
-    if set(found.values()) - {"not allowed"}:
+    services = compose.load(catalogue)
+    found = lists.differences(lists.load(allowlist), services)
+    told = [f"{name}: {one.what}" + _in_words(one) for name, one in found.items()]
+    echo({name: _as_data(one) for name, one in found.items()}, as_json, lambda: told or ["no difference"])
+    for name, one in services.services.items():
+        if not one.entry.build and one.entry.image and "@sha256:" not in one.entry.image:
+            typer.echo(
+                f"note: {name}: {one.entry.image} has no digest, so what is pulled by that name may change", err=True
+            )
+    if {one.what for one in found.values()} - {"not allowed"}:
         raise typer.Exit(FAILED)
+
+
+def _in_words(found: "Difference") -> str:
+    """The changes of a difference, a line each, below the line that names it."""
+    if found.what in ("changed", "updated") and not found.changes:
+        return "\n  what has changed is not shown, or what was allowed is not known"
+    return "".join(f"\n  {change}" for change in found.changes)
+
+
+def _as_data(found: "Difference") -> dict[str, Any]:
+    changes = [{"key": change.key, "from": change.before, "to": change.after} for change in found.changes]
+    return {"what": found.what, "changes": changes}

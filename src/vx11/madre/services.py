@@ -50,7 +50,7 @@ class FileServices:
         with self._lock:
             self._refresh()
             if self._broken:
-                raise NotAllowed(f"nothing may be opened until this is mended: {self._broken}")
+                raise NotAllowed(f"nothing may be opened until this is mended: {self._broken}", "unreadable")
             service = self._catalogue.services.get(name)
             if service is None:
                 raise ServiceUnknown(f"the catalogue has no service {name}")

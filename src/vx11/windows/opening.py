@@ -133,7 +133,8 @@ class Opening:
                 for neighbour in other.entry.neighbours():
                     self._services.get(neighbour)
         except NotAllowed as error:
-            self._books.record(actor, "open_refused", name, {"code": ServiceNotAllowed.code, "why": str(error)})
+            told = {"code": ServiceNotAllowed.code, "reason": error.reason, "why": str(error), "keys": list(error.keys)}
+            self._books.record(actor, "open_refused", name, told)
             raise ServiceNotAllowed(str(error)) from error
         return service
 
