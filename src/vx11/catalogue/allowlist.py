@@ -19,7 +19,7 @@ from vx11.errors import InputError, Problem, Vx11Error
 Reason = Literal["unlisted", "changed", "unreadable"]
 # What may be a secret does not stand in the allowlist, although what it belongs to is known.
 NOT_SHOWN = "(not shown)"
-_MAY_BE_SECRET = re.compile("pass|secret|token|key|credential|auth", re.IGNORECASE)
+_MAY_BE_SECRET = re.compile("pass|secret|token|key|credential|authorization", re.IGNORECASE)
 _SHORT = 12
 
 
