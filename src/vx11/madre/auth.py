@@ -50,6 +50,11 @@ class Authority:
             token, self._keys, cell=self._cell, require_aud_jti=self._require_aud_jti, revoked=self._revoked
         )
 
+    def problems(self) -> dict[str, str]:
+        """Why no token is taken, if none is."""
+        self._refresh()
+        return {"key": self._broken} if self._broken else {}
+
     def _refresh(self) -> None:
         with self._lock:
             seen = self._signatures()

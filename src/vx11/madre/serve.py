@@ -28,6 +28,7 @@ from vx11.madre import app, jobs, policy
 from vx11.madre.auth import Authority
 from vx11.madre.matrices import Matrices
 from vx11.madre.metrics import CountedEvidence
+from vx11.madre.rereading import Rereading
 from vx11.madre.services import FileServices
 from vx11.madre.settings import Settings
 from vx11.statefiles import JOBS, MADRE_LOCK, held_lock
@@ -119,10 +120,13 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
             proxy_headers=False,
         )
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        rereading = Rereading(lambda: authority.problems() | services.problems(), windows.record, registry)
+        signal.signal(signal.SIGHUP, rereading.ask)
         # uvicorn raises a signal again once it has stopped for it; what follows must still be done.
         signal.signal(signal.SIGTERM, _leave)
         sys.setswitchinterval(SWITCH_INTERVAL)
         windows.start()
+        stack.enter_context(rereading.running())
         try:
             _Server(
                 config,

@@ -57,6 +57,24 @@ class FileServices:
             self._allowlist.check(service)
             return self._with_more(service)
 
+    def problems(self) -> dict[str, str]:
+        """Why services that are on the allowlist may not be opened all the same, by their names."""
+        with self._lock:
+            self._refresh()
+            if self._broken:
+                return {"catalogue and allowlist": str(self._broken)}
+            found = {name: self._problem(name) for name in self._allowlist.services}
+            return {name: why for name, why in found.items() if why}
+
+    def _problem(self, name: str) -> str:
+        if name not in self._catalogue.services:
+            return f"the catalogue has no service {name}, which is on the allowlist"
+        try:
+            self._allowlist.check(self._catalogue.services[name])
+        except NotAllowed as error:
+            return str(error)
+        return ""
+
     def _with_more(self, service: Service) -> Service:
         """With what it needs beyond its entry; an entry's own condition stands."""
         more = {}

@@ -87,3 +87,9 @@ def test_a_file_that_is_wrong_at_the_start_is_told_at_once(host: Host, which: st
     host.key.with_name(which).write_text("broken", encoding="utf-8")
     with pytest.raises(InputError, match=which):
         Authority(host.key, cell="default", require_aud_jti=True)
+
+
+def test_what_is_wrong_is_known_before_any_token_comes(host: Host) -> None:
+    assert host.authority.problems() == {}
+    revocations.path_of(host.key).write_text("broken", encoding="utf-8")
+    assert list(host.authority.problems()) == ["key"]
