@@ -5,6 +5,7 @@ What is pulled is known by its image's digest alone, where the entry has one (`i
 
 import hashlib
 import os
+import re
 import stat
 from functools import lru_cache
 from pathlib import Path
@@ -66,13 +67,20 @@ def _context(folder: Path, dockerfile: str, apart: Path) -> str:
 
 
 def _sent(folder: Path, dockerfile: str) -> set[str]:
-    """What of a folder is sent to whoever builds: all but what its `.dockerignore` names."""
+    """What of a folder is sent to whoever builds: all but what its `.dockerignore` names.
+
+    Raises:
+        InputError: that cannot be read.
+    """
     from docker.utils.build import exclude_paths
 
     ignore = folder / IGNORE
     lines = ignore.read_text(encoding="utf-8", errors="replace").splitlines() if ignore.is_file() else []
     patterns = [line for line in map(str.strip, lines) if line and not line.startswith("#")]
-    return set(exclude_paths(str(folder), patterns, dockerfile=dockerfile))
+    try:
+        return set(exclude_paths(str(folder), patterns, dockerfile=dockerfile))
+    except re.error as error:
+        raise InputError.of(f"a pattern in it cannot be read: {error}", ignore) from error
 
 
 def _is_same(path: Path, other: Path) -> bool:

@@ -154,6 +154,12 @@ def test_a_link_is_not_followed_out_of_the_context(bundle: Bundle) -> None:
     assert bundle.digest() == before
 
 
+def test_a_pattern_that_is_none_is_told(bundle: Bundle) -> None:
+    bundle.write("src/.dockerignore", "[z-a]\n")
+    with pytest.raises(InputError, match=r"src/\.dockerignore: a pattern in it cannot be read: bad character range"):
+        bundle.digest()
+
+
 def test_a_file_that_cannot_be_read_is_told(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     service = compose.load(bundle.folder / "catalogue.yml", {}).services["web"]
 
