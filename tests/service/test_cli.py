@@ -401,6 +401,16 @@ def test_a_core_service_gets_no_token_to_open_windows(key: Path) -> None:
     _said(_vx11("token", "issue", "--sub", "watchdog", "--scope", "power:read", "--key", key))
 
 
+def test_a_policy_that_would_allow_more_is_told_with_its_line(serve: Vx11, tmp_path: Path) -> None:
+    path = _write(
+        tmp_path / "policy.yml",
+        "version: 1\nendpoints:\n"
+        "  - {method: GET, path: /health, auth: none}\n"
+        "  - {method: POST, path: /api/v1/windows/open, auth: required, scope: power:read}\n",
+    )
+    _refused(serve("--policy", path), 2, f"{path}:4: ", "needs a token with the scope power:write")
+
+
 # allowlists
 
 

@@ -153,6 +153,12 @@ def test_it_may_ask_for_more_scopes_and_for_a_token_where_none_was_needed(write:
     assert [endpoint.scopes for endpoint in found.endpoints] == [{"power:read", "system:write"}, {"power:read"}]
 
 
+def test_the_example_of_the_docs_is_one(write: Write) -> None:
+    docs = (Path(__file__).resolve().parents[3] / "docs" / "security.md").read_text(encoding="utf-8")
+    example = docs.partition("```yaml\n")[2].partition("```")[0]
+    assert policy.load(write("policy.yml", example)).find("GET", "/health")
+
+
 def test_the_shipped_policy_is_within_itself() -> None:
     assert policy.load(policy.SHIPPED).endpoints == SHIPPED.endpoints
 
