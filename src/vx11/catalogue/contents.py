@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import stat
+import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from vx11.errors import InputError
 IGNORE = ".dockerignore"
 # Digests of files that have not changed since are not computed again; the service may be asked for at any time.
 _REMEMBERED = 10_000
+# Nanoseconds; a file that has just changed may change again without another time, since the clock of files has ticks.
+_SETTLED = 1_000_000_000
 
 
 def digest(service: Service, apart: Path) -> str:
@@ -103,11 +106,18 @@ def _text(name: str) -> str:
 
 def _of_file(path: Path) -> str:
     status = path.stat()
-    return _sha256(str(path), (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    if time.time_ns() - status.st_ctime_ns < _SETTLED:
+        return _sha256(path)
+    seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _remembered(path, seen)
 
 
 @lru_cache(_REMEMBERED)
-def _sha256(path: str, seen: tuple[int, ...]) -> str:
+def _remembered(path: Path, seen: tuple[int, ...]) -> str:
     """The digest of a file as it was when it was `seen`; ctime cannot be set back by whoever changes a file."""
-    with Path(path).open("rb") as file:
+    return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

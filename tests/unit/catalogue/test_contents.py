@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,29 @@ def test_a_digest_sees_every_change_of_what_is_built(bundle: Bundle, change: Cal
     assert bundle.digest() == before
     change(bundle)
     assert bundle.digest() != before
+
+
+def test_a_remembered_digest_is_not_used_for_a_file_that_has_changed(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(contents, "_SETTLED", 0)
+    read: list[Path] = []
+    digest = contents._sha256
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(contents, "_sha256", counted)
+    before = bundle.digest()
+    known = len(read)
+    assert bundle.digest() == before
+    assert len(read) == known
+    path = bundle.folder / "src/app/main.py"
+    changed = path.stat().st_ctime_ns
+    eventually(lambda: rewrite_in_place(bundle) or path.stat().st_ctime_ns != changed)
+    assert bundle.digest() != before
+    assert len(read) == known + 1
 
 
 def test_a_digest_does_not_see_what_is_not_sent_to_whoever_builds(bundle: Bundle) -> None:
