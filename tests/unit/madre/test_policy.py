@@ -67,6 +67,25 @@ def test_every_entry_has_a_budget_and_a_scope_that_tokens_can_have() -> None:
     assert [endpoint.path for endpoint in SHIPPED.endpoints if endpoint.auth == "none"] == ["/health"]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "scopes"),
+    [
+        ("POST /api/v1/windows/open", {"power:write"}),
+        ("POST /api/v1/windows/close", {"power:write"}),
+        ("POST /api/v1/windows/hold", {"power:write"}),
+        ("POST /api/v1/windows/extend", {"power:write"}),
+        ("GET /api/v1/windows/status", {"power:read"}),
+        ("POST /api/v1/tests/execute", {"tests:run", "power:write"}),
+        ("GET /api/v1/tests/results/{test_id}", {"tests:read"}),
+        ("POST /api/v1/system/solo_madre", {"system:write"}),
+        ("GET /health", set()),
+    ],
+)
+def test_scopes_are_those_of_the_specification(endpoint: str, scopes: set[str]) -> None:
+    (found,) = (one for one in SHIPPED.endpoints if f"{one.method} {one.path}" == endpoint)
+    assert found.scopes == scopes
+
+
 def test_whatever_changes_something_needs_a_scope_to_write() -> None:
     posts = [endpoint for endpoint in SHIPPED.endpoints if endpoint.method == "POST"]
     assert all(endpoint.scope.endswith(":write") for endpoint in posts)
