@@ -1,6 +1,7 @@
 """Tokens: JWT, HS256 alone, issuer `vx11-madre`; and the file with the keys that sign them."""
 
 import hashlib
+import hmac
 import os
 import re
 import secrets
@@ -39,6 +40,9 @@ CORE = frozenset(["tentaculo_link", "tentaculo_proxy", "madre", "watchdog", "evi
 NOT_FOR_CORE = "power:write"
 _SERVICE_SCOPE = re.compile(r"svc:[a-z0-9_-]+")
 _HEX_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+_FOR_SERVICES = b"vx11 tokens for services"
 
 
 class TokenRefused(Vx11Error):
@@ -144,20 +148,46 @@ def key_id(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:16]
 
 
+def service_key(key: bytes) -> bytes:
+    """What tokens for services are signed with, text as HAProxy has it.
+
+    It is derived, so that the gateway, which has no other, can issue nothing else.
+    """
+    return hmac.new(key, _FOR_SERVICES, hashlib.sha256).hexdigest().encode("ascii")
+
+
+def derive(path: Path, to: Path) -> None:
+    """Writes what tokens for services are signed with, as a key file; one that is there keeps its owner.
+
+    Raises:
+        InputError: the one cannot be read, or the other not written.
+    """
+    text = "".join(f"{service_key(key).decode()}\n" for key in read_keys(path))
+    try:
+        owner = to.stat() if to.exists() else path.stat()
+        files.write_private(to, text, owner)
+    except OSError as error:
+        raise InputError.of(f"the key of the gateway cannot be written: {error.strerror}", to) from error
+
+
 def issue(key: bytes, *, subject: str, scopes: Iterable[str], ttl: float, cell: str) -> str:
-    """A token for one cell.
+    """A token for one cell: for madre, or for services behind the gateway, which have a key of their own.
 
     Args:
         ttl: seconds until it expires.
 
     Raises:
-        InputError: a scope is not known, nobody is named, or a core service would get what it never has.
+        InputError: a scope is not known, scopes are for both, nobody is named, or a core service would get what it
+            never has.
     """
     wanted = sorted(set(scopes))
     unknown = [scope for scope in wanted if scope not in SCOPES and not _SERVICE_SCOPE.fullmatch(scope)]
     if unknown or not wanted:
         known = " ".join(sorted(SCOPES))
         raise InputError.of(f"unknown scope: {' '.join(unknown) or '(none given)'}; known are: {known} svc:<service>")
+    for_services = [scope for scope in wanted if scope not in SCOPES]
+    if for_services and for_services != wanted:
+        raise InputError.of("a token is for madre or for services; issue one with the scopes svc:<service> alone")
     if not subject:
         raise InputError.of("a token is for somebody; name whom")
     if subject in CORE and NOT_FOR_CORE in wanted:
@@ -172,7 +202,8 @@ def issue(key: bytes, *, subject: str, scopes: Iterable[str], ttl: float, cell: 
         "jti": str(uuid.uuid4()),
         "scope": " ".join(wanted),
     }
-    return jwt.encode(claims, key, algorithm=ALGORITHM, headers={"kid": key_id(key)})
+    signing = service_key(key) if for_services else key
+    return jwt.encode(claims, signing, algorithm=ALGORITHM, headers={"kid": key_id(key)})
 
 
 def check(

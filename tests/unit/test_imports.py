@@ -26,11 +26,12 @@ MAY_IMPORT = {
     "engines": LEAVES | {"catalogue"},
     "watchdog": {"clock", "signals", "statefiles", "engines", "evidence"},
     "windows": LEAVES | {"engines", "catalogue", "evidence"},
-    "madre": LEAVES | {"tokens", "revocations", "windows", "engines", "catalogue", "evidence"},
+    "gateway": LEAVES | {"tokens", "catalogue"},
+    "madre": LEAVES | {"tokens", "revocations", "gateway", "windows", "engines", "catalogue", "evidence"},
     "recovery": LEAVES | {"evidence"},
     "conductor": LEAVES | {"client", "tokens", "engines", "catalogue", "evidence", "recovery"},
     "cli": LEAVES
-    | {"client", "watch", "tokens", "revocations", "conductor", "madre"}
+    | {"client", "watch", "tokens", "revocations", "conductor", "madre", "gateway"}
     | {"engines", "catalogue", "evidence", "recovery"},
     "__main__": {"cli"},
     "__init__": set[str](),

@@ -52,13 +52,38 @@ def by_hand(header: dict[str, Any], key: bytes = KEY) -> str:
 
 
 def test_an_issued_token_says_who_comes_and_what_they_may() -> None:
-    token = tokens.issue(KEY, subject="anna", scopes=["power:write", "svc:web", "power:write"], ttl=60, cell="c1")
+    token = tokens.issue(KEY, subject="anna", scopes=["power:write", "power:read", "power:write"], ttl=60, cell="c1")
     bearer = tokens.check(token, KEYS, cell="c1")
     assert bearer.subject == "anna"
-    assert bearer.scopes == {"power:write", "svc:web"}
+    assert bearer.scopes == {"power:write", "power:read"}
     assert bearer.token_id
     other = tokens.issue(KEY, subject="anna", scopes=["power:write"], ttl=60, cell="c1")
     assert tokens.check(other, KEYS, cell="c1").token_id != bearer.token_id
+
+
+def test_a_token_for_services_is_nothing_to_madre() -> None:
+    token = tokens.issue(KEY, subject="anna", scopes=["svc:web", "svc:db"], ttl=60, cell="c1")
+    with pytest.raises(tokens.TokenRefused):
+        tokens.check(token, KEYS, cell="c1")
+    assert tokens.claims_of(token, tokens.service_key(KEY))["scope"] == "svc:db svc:web"
+
+
+def test_a_token_is_for_madre_or_for_services() -> None:
+    with pytest.raises(InputError, match="for madre or for services"):
+        tokens.issue(KEY, subject="anna", scopes=["power:read", "svc:web"], ttl=60, cell="c1")
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_the_keys_of_services_follow_those_of_the_host(tmp_path: Path, *, rotated: bool) -> None:
+    key, derived = tmp_path / "key", tmp_path / "gateway.key"
+    tokens.new_key(key)
+    if rotated:
+        tokens.rotate(key)
+    tokens.derive(key, derived)
+    assert [found.hex().encode() for found in tokens.read_keys(derived)] == [
+        tokens.service_key(found) for found in tokens.read_keys(key)
+    ]
+    assert derived.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,15 @@ class Service:
                 found[name] = passed
         return found
 
+    def spoken(self) -> dict[int, str]:
+        """What each port speaks: HTTP, unless the entry says otherwise."""
+        ready_by = self.entry.vx11.ready
+        bare = {ready_by.tcp.port} if ready_by and ready_by.tcp else set()
+        return {
+            port.target: port.app_protocol or ("tcp" if port.target in bare or port.protocol != "tcp" else "http")
+            for port in self.entry.container_ports()
+        }
+
     def build_arguments(self) -> dict[str, str]:
         """The arguments of `build`; those without a value come from the environment of who builds, if it has them."""
         given = self.entry.build.args if self.entry.build else {}

@@ -50,7 +50,7 @@ def files(service: Service, apart: Path) -> dict[str, str]:
             found[f"env_file[{number}]"] = _of_file(service.base / name)
         # On the process engine these are what an image is on the other one.
         for number, word in enumerate(entry.vx11.process.command if entry.vx11.process else ()):
-            if not word.startswith("/") and (service.base / word).is_file():
+            if not word.startswith("/") and _is_file(service.base / word):
                 found[f"x-vx11.process.command[{number}]"] = _of_file(service.base / word)
     except OSError as error:
         message = f"{service.name} has no digest, since a file of it cannot be read: {error.strerror}"
@@ -84,6 +84,14 @@ def _sent(folder: Path, dockerfile: str) -> set[str]:
         return set(exclude_paths(str(folder), patterns, dockerfile=dockerfile))
     except re.error as error:
         raise InputError.of(f"a pattern in it cannot be read: {error}", ignore) from error
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a word of a command names one; words that no file could be called, such as code, do not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _is_same(path: Path, other: Path) -> bool:

@@ -42,6 +42,18 @@ def rotate(
     typer.echo(f"{key} signs with the key {new} now; {former}")
 
 
+@token_app.command("service-key")
+def service_key(
+    out: Annotated[Path, typer.Option(help="File to write, mode 0600.")] = Path("/etc/vx11/gateway.key"),
+    key: KeyOption = KEY,
+) -> None:
+    """Derives what the gateway checks tokens for services with; it can sign nothing else. Again after a rotation."""
+    from vx11 import tokens
+
+    tokens.derive(key, out)
+    typer.echo(f"made {out}")
+
+
 @token_app.command("issue")
 def issue(
     sub: Annotated[str, typer.Option(help="Whom it is for.")],
@@ -69,6 +81,7 @@ def revoke(
     from vx11 import revocations, tokens
 
     given, keys = _given(token), tokens.read_keys(key)
+    keys = (*keys, *map(tokens.service_key, keys))
     if "." not in given:
         is_new = revocations.revoke(key, given, None)
         typer.echo(f"revoked {given}" if is_new else f"{given} was revoked before")

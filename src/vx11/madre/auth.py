@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from vx11 import files, revocations, tokens
@@ -54,6 +54,11 @@ class Authority:
         """Why no token is taken, if none is."""
         self._refresh()
         return {"key": self._broken} if self._broken else {}
+
+    def revoked(self) -> Collection[str]:
+        """The ids of the tokens that do not count any more."""
+        self._refresh()
+        return self._revoked.keys()
 
     def _refresh(self) -> None:
         with self._lock:

@@ -112,7 +112,8 @@ class Guard:
         if endpoint is not None:
             return endpoint
         if plain and self._policy.is_path(path):
-            raise _Refused(problems.response("method_not_allowed", f"{path} does not take {method}"))
+            allowed = {"Allow": ", ".join(self._policy.methods(path))}
+            raise _Refused(problems.response("method_not_allowed", f"{path} does not take {method}", headers=allowed))
         raise _Refused(problems.response("not_found", f"{path} is not an endpoint of this host"))
 
     def _bearer(self, scope: Scope) -> tuple[str, tokens.Bearer]:

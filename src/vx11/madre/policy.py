@@ -67,6 +67,11 @@ class Policy:
         """Whether any method is allowed there."""
         return self._known(path) in self._paths
 
+    def methods(self, path: str) -> list[str]:
+        """The methods that are allowed there."""
+        known = self._known(path)
+        return sorted(endpoint.method for endpoint in self.endpoints if endpoint.path == known)
+
     def _known(self, path: str) -> str:
         """A path as it stands in the policy."""
         folder, _, name = path.rpartition("/")

@@ -26,8 +26,10 @@ from vx11.evidence.redact import Redactor
 from vx11.evidence.witness import Witness
 from vx11.madre import app, jobs, policy
 from vx11.madre.auth import Authority
+from vx11.madre.entry import Entry
 from vx11.madre.matrices import Matrices
 from vx11.madre.metrics import CountedEvidence
+from vx11.madre.operator import Operator
 from vx11.madre.rereading import Rereading
 from vx11.madre.services import FileServices
 from vx11.madre.settings import Settings
@@ -99,13 +101,18 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
             profile=profile.limits(),
             usage_interval=settings.usage_interval or profile.usage_interval,
         )
+        gateway = settings.gateway
+        entry = Entry(windows, gateway.url, settings.link(gateway), authority.revoked) if gateway else None
+        tests = _jobs(settings, engine, evidence, clock)
         application = app.build(
             windows,
-            _jobs(settings, engine, evidence, clock),
+            tests,
+            Operator(windows, tests, services.allowed),
             check=authority.check,
             policy=endpoints,
             rate=settings.rate_limit,
             registry=registry,
+            entry=entry,
             stop_foreign=settings.foreign == "stop",
             faults=settings.faults,
         )
@@ -127,6 +134,8 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL)
         windows.start()
         stack.enter_context(rereading.running())
+        if entry:  # now that it is known what is open
+            stack.enter_context(entry.kept_in_step())
         try:
             _Server(
                 config,

@@ -75,6 +75,13 @@ class FileServices:
             return str(error)
         return ""
 
+    def allowed(self) -> list[str]:
+        """Names of the services that may be opened now."""
+        with self._lock:
+            self._refresh()
+            names = () if self._broken else self._allowlist.services
+            return sorted(name for name in names if not self._problem(name))
+
     def _with_more(self, service: Service) -> Service:
         """With what it needs beyond its entry; an entry's own condition stands."""
         more = {}

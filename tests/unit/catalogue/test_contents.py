@@ -162,6 +162,12 @@ def test_what_is_no_file_is_never_read(bundle: Bundle) -> None:
     assert bundle.digest() != before
 
 
+def test_code_is_no_file(bundle: Bundle) -> None:
+    code = "import time; " * 500
+    bundle.entry(f"services:\n  web: {{image: a, x-vx11: {{process: {{command: ['{{python}}', -c, '{code}']}}}}}}\n")
+    assert bundle.digest()
+
+
 def test_a_name_that_is_no_text_counts_too(bundle: Bundle) -> None:
     before = bundle.digest()
     (bundle.folder / "src" / os.fsdecode(b"\xff\xfe")).touch()
