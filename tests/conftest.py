@@ -29,7 +29,9 @@ from vx11.engines import cgroups
 from vx11.engines.docker import connect
 from vx11.engines.port import EngineError
 from vx11.engines.select import EngineName
+from vx11.errors import EnvironmentProblem
 from vx11.evidence import keys
+from vx11.gateway import link
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 IMAGE = "vx11/e2e-services:0.1.0"
@@ -59,7 +61,20 @@ def _missing_root() -> str:
     return "" if cgroups.detect() else "control groups cannot be written here"
 
 
-NEEDS: dict[str, Callable[[], str]] = {"docker": _missing_docker, "root": _missing_root, "host": image.missing}
+def _missing_haproxy() -> str:
+    try:
+        link.installed()
+    except EnvironmentProblem as error:
+        return str(error)
+    return ""
+
+
+NEEDS: dict[str, Callable[[], str]] = {
+    "docker": _missing_docker,
+    "root": _missing_root,
+    "host": image.missing,
+    "haproxy": _missing_haproxy,
+}
 _known: dict[str, str] = {}
 
 

@@ -8,7 +8,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import calls, conducting, evidence, idle, opening, overshoot, report, sampling, soak, throughput
+from tests.bench import (
+    calls,
+    conducting,
+    evidence,
+    gateway,
+    idle,
+    opening,
+    overshoot,
+    report,
+    sampling,
+    soak,
+    throughput,
+)
 from tests.bench.cells import BenchError
 from tests.bench.figures import Row
 from vx11.engines.docker import connect
@@ -25,6 +37,7 @@ MEASUREMENTS: dict[str, Callable[..., list[Row]]] = {
     "conducting": conducting.measure,
     "calls": calls.measure,
     "evidence": evidence.measure,
+    "gateway": gateway.measure,
 }
 # Long ones, only when they are asked for.
 LONG: dict[str, Callable[..., list[Row]]] = {"soak": soak.measure}

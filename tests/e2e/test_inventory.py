@@ -156,7 +156,7 @@ def test_all_that_is_wrong_with_all_hosts_is_told_before_anything_starts(
         "busy: it is not in SOLO_MADRE; there runs: window",
         "empty: web cannot be opened: the catalogue has no service web",
         "gone: no madre answers at http://127.0.0.1:9",
-        "locked: the token is not valid here and now",
+        "locked: invalid or expired token",
         "weak: this needs a token with the scope system:write",
         "weak: this needs a token with the scope power:write",
     ):

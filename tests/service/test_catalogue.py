@@ -1,5 +1,6 @@
 """Catalogue and allowlist on disk decide about the next open, not about what is open."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,45 @@ def test_what_is_put_into_both_can_be_opened_without_a_restart(process_api: Any,
     change(files["catalogue"], add)
     change(files["allowlist"], add)
     assert process_api.open("web-2")["state"] == "open"
+
+
+def test_a_changed_entry_leaves_evidence_and_a_count_and_nothing_else(process_api: Any, files: dict[str, Path]) -> None:
+    def counted() -> float:
+        lines = process_api.http.get("/metrics").text.splitlines()
+        found = [line for line in lines if line.startswith('vx11_opens_refused_total{reason="changed"}')]
+        return float(found[0].split()[1]) if found else 0.0
+
+    def left() -> tuple[list[str], Any]:
+        folder = process_api.cell.folder
+        names = sorted(str(path) for part in ("state", "data") for path in (folder / part).rglob("*"))
+        return names, process_api.status(closed=True)["closed"]
+
+    before, traces = counted(), left()
+    change(files["catalogue"], lambda data: data["services"]["web"].update(environment={"ADDED": "1"}, read_only=True))
+    assert process_api.post(OPEN, service="web").status_code == 403
+    record = process_api.evidence()[-1]
+    assert (record["action"], record["subject"], record["actor"]) == ("open_refused", "web", "conductor")
+    assert (record["data"]["code"], record["data"]["reason"]) == ("service_not_allowed", "changed")
+    assert {"environment.ADDED", "read_only"} <= set(record["data"]["keys"])
+    assert counted() == before + 1
+    assert left() == traces
+
+
+def test_a_hangup_has_madre_look_at_once_and_tell_what_is_wrong(
+    process_api: Any, files: dict[str, Path], eventually: Callable[..., Any]
+) -> None:
+    madre = process_api.cell.core["madre"]
+
+    def told() -> Any:
+        madre.send_signal(signal.SIGHUP)
+        return [item["data"] for item in process_api.evidence() if item["action"] == "files_reread"]
+
+    assert eventually(told)[-1] == {"asked": True, "problems": {}}
+    change(files["catalogue"], lambda data: data["services"]["web"].update(read_only=True))
+    wrong = {"web": "the catalogue entry of web is not the one that was allowed"}
+    eventually(lambda: told()[-1]["problems"] == wrong)
+    assert "vx11_file_problems 1.0" in process_api.http.get("/metrics").text
+    assert madre.poll() is None
 
 
 @pytest.mark.parametrize("name", ["catalogue", "allowlist"])

@@ -339,6 +339,78 @@ def test_a_key_that_is_none(serve: Vx11, key: Path, text: str | None, mode: int,
         assert KEY[:-1] not in line
 
 
+def test_a_token_that_is_revoked_is_refused_from_then_on(cell: Cell, on_cell: Vx11) -> None:
+    of_cell = ["--key", cell.folder / "key", "--cell", cell.name]
+    one, other = (_said(_vx11("token", "issue", "--sub", "somebody", *of_cell)).strip() for _ in range(2))
+    _said(on_cell("window", "list", VX11_TOKEN=one))
+    revoked = _said(_vx11("token", "revoke", one, "--key", cell.folder / "key"))
+    assert revoked.startswith("revoked ")
+    assert revoked.endswith(" of somebody\n")
+    _refused(on_cell("window", "list", VX11_TOKEN=one), 1, "invalid or expired token")
+    _said(on_cell("window", "list", VX11_TOKEN=other))
+    assert "was revoked before" in _said(_vx11("token", "revoke", one, "--key", cell.folder / "key"))
+    token_id = _answer(_vx11("token", "inspect", other, "--json", *of_cell))["claims"]["jti"]
+    assert _said(_vx11("token", "revoke", token_id, "--key", cell.folder / "key")) == f"revoked {token_id}\n"
+    _refused(on_cell("window", "list", VX11_TOKEN=other), 1)
+    inspected = _vx11("token", "inspect", other, *of_cell)
+    assert (inspected.returncode, inspected.stdout.splitlines()[-1]) == (1, "valid    no: it was revoked")
+
+
+def test_a_key_is_rotated_while_madre_runs(cell: Cell, on_cell: Vx11) -> None:
+    key = cell.folder / "key"
+    before = key.read_text(encoding="ascii")
+    try:
+        assert "tokens of the former key still count" in _said(_vx11("token", "rotate", "--key", key))
+        _said(on_cell("window", "list"))
+        new = _said(_vx11("token", "issue", "--sub", "somebody", "--key", key, "--cell", cell.name)).strip()
+        assert "no token that was issued before counts" in _said(_vx11("token", "rotate", "--drop", "--key", key))
+        for token in (cell.token, new):
+            _refused(on_cell("window", "list", VX11_TOKEN=token), 1, "invalid or expired token")
+    finally:
+        _write(key, before, 0o600)
+    _said(on_cell("window", "list"))
+
+
+def test_a_token_is_shown_with_what_is_wrong_with_it(key: Path) -> None:
+    token = _said(_vx11("token", "issue", "--sub", "anna", "--key", key)).strip()
+    shown = dict(line.split(maxsplit=1) for line in _said(_vx11("token", "inspect", token, "--key", key)).splitlines())
+    assert set(shown) == {"for", "scopes", "cell", "issued", "expires", "id", "key", "valid"}
+    assert (shown["for"], shown["scopes"], shown["valid"]) == ("anna", "power:read power:write", "yes")
+    assert "(in 14 min " in shown["expires"]
+    answer = _answer(_vx11("token", "inspect", "--json", "--key", key, VX11_TOKEN=token))
+    assert (answer["valid"], answer["why"], answer["claims"]["sub"]) == (True, None, "anna")
+    elsewhere = _vx11("token", "inspect", token, "--key", key, "--cell", "another")
+    assert (elsewhere.returncode, elsewhere.stderr) == (1, "")
+    assert "valid    no: Audience doesn't match" in elsewhere.stdout
+
+
+def test_what_is_no_token_is_shown_and_revoked_by_nobody(key: Path, tmp_path: Path) -> None:
+    shown = _vx11("token", "inspect", "a.b.c", "--key", key)
+    assert (shown.returncode, shown.stdout.startswith("valid    no: ")) == (1, True)
+    _vx11("token", "new-key", "--key", tmp_path / "other")
+    foreign = _said(_vx11("token", "issue", "--sub", "anna", "--key", tmp_path / "other")).strip()
+    for token in ("a.b.c", foreign):
+        _refused(_vx11("token", "revoke", token, "--key", key), 2, "is not signed by a key of")
+    _refused(_vx11("token", "revoke", "", "--key", key), 2, "there is no token")
+    _refused(_vx11("token", "revoke", "some-id", "--key", tmp_path / "nowhere"), 2, "vx11 token new-key")
+    assert not (tmp_path / "key.revoked").exists()
+
+
+def test_a_core_service_gets_no_token_to_open_windows(key: Path) -> None:
+    _refused(_vx11("token", "issue", "--sub", "watchdog", "--key", key), 2, "is a core service")
+    _said(_vx11("token", "issue", "--sub", "watchdog", "--scope", "power:read", "--key", key))
+
+
+def test_a_policy_that_would_allow_more_is_told_with_its_line(serve: Vx11, tmp_path: Path) -> None:
+    path = _write(
+        tmp_path / "policy.yml",
+        "version: 1\nendpoints:\n"
+        "  - {method: GET, path: /health, auth: none}\n"
+        "  - {method: POST, path: /api/v1/windows/open, auth: required, scope: power:read}\n",
+    )
+    _refused(serve("--policy", path), 2, f"{path}:4: ", "needs a token with the scope power:write")
+
+
 # allowlists
 
 
@@ -358,15 +430,19 @@ def test_the_life_of_an_allowlist(tmp_path: Path, catalogue: Path) -> None:
     entries["services"]["new"] = entries["services"]["api"]
     _write(catalogue, yaml.safe_dump(entries))
     checked = _allowlist("check", tmp_path)
-    assert (checked.returncode, checked.stdout) == (1, "new: not allowed\nweb: changed\n")
-    assert _answer(_allowlist("update", tmp_path, "--json")) == {"web": "updated"}
+    assert checked.returncode == 1
+    assert checked.stdout.startswith("new: not allowed\nweb: changed\n  command[1]: from ")
+    assert checked.stdout.endswith("  command[2]: added, something else\n")
+    done = _answer(_allowlist("update", tmp_path, "--json"))
+    assert (list(done), done["web"]["what"]) == (["web"], "updated")
+    assert {"key": "command[2]", "from": None, "to": "something else"} in done["web"]["changes"]
     assert _said(_allowlist("check", tmp_path)) == "new: not allowed\n"
     assert _said(_allowlist("update", tmp_path, "--service", "new")) == "added new\n"
 
     del entries["services"]["api"]
     _write(catalogue, yaml.safe_dump(entries))
     gone = _allowlist("check", tmp_path, "--json")
-    assert (gone.returncode, json.loads(gone.stdout)) == (1, {"api": "not in the catalogue"})
+    assert (gone.returncode, json.loads(gone.stdout)) == (1, {"api": {"what": "not in the catalogue", "changes": []}})
     _refused(_allowlist("update", tmp_path), 2, "api", str(catalogue))
 
 
@@ -528,6 +604,7 @@ def test_all_commands_are_there() -> None:
     windows = ("open", "close", "hold", "release", "extend", "list", "logs")
     assert {f"window {name}" for name in windows} <= known
     assert {"serve", "watchdog", "run", "solo-madre", "token new-key", "token issue"} <= known
+    assert {"token rotate", "token revoke", "token inspect"} <= known
     assert {"allowlist update", "allowlist check", "matrix validate", "matrix list"} <= known
     assert {"test run", "test result", "test cancel"} <= known
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from httpx_sse import ServerSentEvent, connect_sse
 
+from vx11 import revocations, tokens
 from vx11.client import MadreRefused
 from vx11.conductor.cell import Cell
 
@@ -180,13 +181,23 @@ def test_the_stream_ends_with_the_token(process_api: Any) -> None:
     assert ask(process_api.cell, token).status_code == 401
 
 
+def test_the_stream_ends_when_the_token_is_revoked(process_api: Any) -> None:
+    token = process_api.token(scopes=["power:read"])
+    with listening(process_api.cell, token=token) as told:
+        assert next(told).event == "state"
+        bearer = tokens.check(token, [process_api.key], cell=process_api.cell.name)
+        revocations.revoke(process_api.cell.folder / "key", bearer.token_id, bearer.expires)
+        process_api.open(ttl=60)
+        assert list(told) == []
+
+
 def test_a_client_ends_with_the_usual_error_when_its_token_does(process_api: Any) -> None:
     token = process_api.token(ttl=2, scopes=["power:read"])
     with process_api.cell.madre() as madre:
         madre.http.headers["Authorization"] = f"Bearer {token}"
         events = madre.events()
         assert next(events)["event"] == "state"
-        with pytest.raises(MadreRefused, match="not valid") as refused:
+        with pytest.raises(MadreRefused, match="invalid or expired") as refused:
             next(events)
     assert refused.value.code == "token_invalid"
 

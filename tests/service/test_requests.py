@@ -57,8 +57,13 @@ def test_the_field_that_is_wrong_is_named(process_api: Any, problem: Problem, pa
     assert process_api.status()["windows"] == []
 
 
-def test_a_time_beyond_all_measure_is_too_long(process_api: Any, problem: Problem) -> None:
-    problem(process_api.post(OPEN, service="web", ttl=HUGE), 422, "ttl_too_long", "ttl")
+@pytest.mark.parametrize("field", ["ttl", "min_remaining"])
+def test_a_time_beyond_all_measure_is_wrong(process_api: Any, problem: Problem, field: str) -> None:
+    problem(process_api.post(OPEN, service="web", **{field: HUGE}), 422, "invalid_request", field)
+
+
+def test_a_time_beyond_what_the_service_allows_is_too_long(process_api: Any, problem: Problem) -> None:
+    problem(process_api.post(OPEN, service="web", ttl=1e9), 422, "ttl_too_long", "ttl")
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_it_ends_with_its_token(cell: Any, watch: Callable[..., Watch]) -> None:
     shown = watch(token=tokens.issue(key, subject="me", scopes=["power:read"], ttl=5, cell=cell.name))
     assert shown.line() == "nothing is open"
     assert shown.process.wait(LIMIT) == 1
-    assert shown.errors() == "vx11: the token is not valid here and now\n"
+    assert shown.errors() == "vx11: invalid or expired token\n"
 
 
 def test_what_is_watched_is_told_as_it_closes(watch: Callable[..., Watch]) -> None:

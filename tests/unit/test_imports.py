@@ -14,21 +14,25 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGE = CHECKOUT / "src" / "vx11"
-LEAVES = {"errors", "units", "clock", "signals", "yamlfile", "statefiles"}
+LEAVES = {"errors", "units", "clock", "files", "signals", "yamlfile", "statefiles"}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "client": LEAVES,
     "watch": LEAVES | {"client"},
     "tokens": LEAVES,
+    "revocations": LEAVES | {"tokens"},
     "catalogue": LEAVES,
     "evidence": LEAVES,
     "engines": LEAVES | {"catalogue"},
     "watchdog": {"clock", "signals", "statefiles", "engines", "evidence"},
     "windows": LEAVES | {"engines", "catalogue", "evidence"},
-    "madre": LEAVES | {"tokens", "windows", "engines", "catalogue", "evidence"},
+    "gateway": LEAVES | {"tokens", "catalogue"},
+    "madre": LEAVES | {"tokens", "revocations", "gateway", "windows", "engines", "catalogue", "evidence"},
     "recovery": LEAVES | {"evidence"},
     "conductor": LEAVES | {"client", "tokens", "engines", "catalogue", "evidence", "recovery"},
-    "cli": {*LEAVES, "client", "watch", "tokens", "conductor", "madre", "engines", "catalogue", "evidence", "recovery"},
+    "cli": LEAVES
+    | {"client", "watch", "tokens", "revocations", "conductor", "madre", "gateway"}
+    | {"engines", "catalogue", "evidence", "recovery"},
     "__main__": {"cli"},
     "__init__": set[str](),
 }
@@ -38,6 +42,7 @@ STANDARD_LIBRARY_ALONE = [
     "clock",
     "signals",
     "statefiles",
+    "files",
     *(f"watchdog/{path.stem}" for path in (PACKAGE / "watchdog").glob("*.py")),
     *("evidence/__init__", "evidence/appending", "evidence/reading"),
     "engines/__init__",

@@ -1,6 +1,5 @@
 """Reads a Compose file into a catalogue of services."""
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,14 +28,16 @@ class Service:
     Attributes:
         name: its name in the catalogue.
         entry: its entry, checked.
-        sha256: digest of the entry's RFC 8785 form after anchors and variables; what the allowlist holds.
+        canonical: the entry's RFC 8785 form after anchors and variables.
         base: the folder that relative paths of the entry start from.
+        variable: where in the entry a value comes from a variable.
     """
 
     name: str
     entry: Entry
-    sha256: str
+    canonical: bytes
     base: Path
+    variable: frozenset[tuple[Any, ...]] = frozenset()
 
     def environment(self) -> dict[str, str]:
         """The variables of the entry; those without a value are passed on from the environment of madre."""
@@ -48,6 +49,15 @@ class Service:
             if passed is not None:
                 found[name] = passed
         return found
+
+    def spoken(self) -> dict[int, str]:
+        """What each port speaks: HTTP, unless the entry says otherwise."""
+        ready_by = self.entry.vx11.ready
+        bare = {ready_by.tcp.port} if ready_by and ready_by.tcp else set()
+        return {
+            port.target: port.app_protocol or ("tcp" if port.target in bare or port.protocol != "tcp" else "http")
+            for port in self.entry.container_ports()
+        }
 
     def build_arguments(self) -> dict[str, str]:
         """The arguments of `build`; those without a value come from the environment of who builds, if it has them."""
@@ -74,15 +84,15 @@ def load(path: Path, variables: Mapping[str, str] | None = None) -> Catalogue:
     Raises:
         InputError: every problem of the file, each with its line, service and key.
     """
-    document = yamlfile.load(path)
+    written = yamlfile.load(path)
     if variables is None:
         variables = _default_variables(path.parent)
     report = interpolate.Report()
-    document = interpolate.tree(document, variables, report)
+    document = interpolate.tree(written, variables, report)
     problems = list(_top_level_problems(path, document))
     services: dict[str, Service] = {}
     if isinstance(document, MarkedDict) and isinstance(document.get("services"), MarkedDict):
-        services = dict(_services(path, document, problems))
+        services = dict(_services(path, document, written, problems))
         problems += _cycles(path, document)
     unset = [_problem(path, document, location, message) for location, message in report.found]
     # What a text with a variable left in it is not, follows from the variable alone.
@@ -122,14 +132,16 @@ def _top_level_problems(path: Path, document: Any) -> Iterator[Problem]:
             yield _problem(path, document, ("volumes", name), "options of a volume are not supported; leave it empty")
 
 
-def _services(path: Path, document: MarkedDict, problems: list[Problem]) -> Iterator[tuple[str, Service]]:
+def _services(
+    path: Path, document: MarkedDict, written: MarkedDict, problems: list[Problem]
+) -> Iterator[tuple[str, Service]]:
     for name, raw in document["services"].items():
         at = ("services", name)
         if not isinstance(name, str) or not name or not set(name) <= _NAME_CHARACTERS:
             problems.append(_problem(path, document, at, "a service's name has a-z, 0-9, - and _ alone"))
             continue
         try:
-            entry, sha256 = Entry.model_validate(raw), digest(raw)
+            entry, canonical = Entry.model_validate(raw), rfc8785.dumps(raw)
         except ValidationError as error:
             problems += [_with_help(found) for found in yamlfile.problems(error, document, path, at)]
             continue
@@ -139,7 +151,8 @@ def _services(path: Path, document: MarkedDict, problems: list[Problem]) -> Iter
         found = list(_entry_problems(path, document, name, entry))
         problems += found
         if not found:
-            yield name, Service(name, entry, sha256, path.parent.resolve())
+            variable = frozenset(interpolate.differing(written["services"][name], raw))
+            yield name, Service(name, entry, canonical, path.parent.resolve(), variable)
 
 
 def _with_help(problem: Problem) -> Problem:
@@ -202,8 +215,3 @@ def _mount_problem(path: Path, document: MarkedDict, entry: Entry, mount: Mount)
     if outside and "volumes" not in entry.vx11.unsafe:
         return f"{mount.source} lies outside the bundle; if that is meant, say so with x-vx11.unsafe: [volumes]"
     return ""
-
-
-def digest(raw: MarkedDict) -> str:
-    """sha256, in hexadecimal, over the RFC 8785 form of an entry."""
-    return hashlib.sha256(rfc8785.dumps(raw)).hexdigest()

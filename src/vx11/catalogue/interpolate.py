@@ -6,7 +6,7 @@ Compose, a variable that is not set and has no default is an error: a blank wher
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vx11.yamlfile import MarkedDict, MarkedList
@@ -91,6 +91,18 @@ def tree(data: Any, variables: Mapping[str, str], report: "Report", location: tu
     except ValueError as error:
         report(location, str(error))
         return data
+
+
+def differing(before: Any, after: Any, location: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The locations of texts that are others in `after`, which `tree` made of `before`."""
+    if isinstance(before, dict):
+        for key, item in before.items():
+            yield from differing(item, after[key], (*location, key))
+    elif isinstance(before, list):
+        for number, item in enumerate(before):
+            yield from differing(item, after[number], (*location, number))
+    elif before != after:
+        yield location
 
 
 class Report:

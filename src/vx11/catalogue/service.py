@@ -256,7 +256,8 @@ class Vx11(Model):
     """`x-vx11`: what this project adds to an entry.
 
     Durations in seconds: `ttl` is used when a request names none, `max_ttl` is the longest life of a window with all
-    its extensions, `max_hold` how long a hold lasts, `ready_timeout` how long it may take to get ready.
+    its extensions, `max_hold` how long a hold lasts, `ready_timeout` how long it may take to get ready,
+    `public` whether the gateway leads to it without a token.
     """
 
     ttl: Seconds = DEFAULT_TTL
@@ -267,6 +268,7 @@ class Vx11(Model):
     process: Process | None = None
     peers: tuple[str, ...] = ()
     unsafe: tuple[str, ...] = ()
+    public: bool = False
 
     @model_validator(mode="after")
     def _ttl_fits(self) -> "Vx11":

@@ -1,19 +1,19 @@
-"""The core of a host: `vx11 serve`, `watchdog`, `token …`, `allowlist …`."""
+"""The core of a host: `vx11 serve`, `watchdog`, `allowlist …`."""
 
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vx11.cli.base import FAILED, EngineChoice, JsonFlag, app, echo, group, seconds
+from vx11.cli.base import FAILED, EngineChoice, JsonFlag, app, echo, group
 
-KEY = Path("/etc/vx11/key")
-token_app = group("Keys and tokens.")
+if TYPE_CHECKING:
+    from vx11.catalogue.allowlist import Difference
+
 allowlist_app = group("Which services may be opened.")
-app.add_typer(token_app, name="token")
 app.add_typer(allowlist_app, name="allowlist")
 
 
@@ -27,6 +27,7 @@ def serve(
     catalogue: Annotated[Path | None, typer.Option(help="Compose file with the services.")] = None,
     allowlist: Annotated[Path | None, typer.Option(help="Which of them may be opened.")] = None,
     key: Annotated[Path | None, typer.Option(help="Signing key; see vx11 token new-key.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="File that takes endpoints away.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder for state; a tmpfs is best.")] = None,
     evidence: Annotated[Path | None, typer.Option(help="Folder for evidence.")] = None,
     evidence_key: Annotated[
@@ -55,6 +56,7 @@ def serve(
         "catalogue": catalogue,
         "allowlist": allowlist,
         "key": key,
+        "policy": policy,
         "state": state,
         "evidence": evidence,
         "evidence_key": evidence_key,
@@ -100,31 +102,6 @@ def watchdog(
     os.execv(sys.executable, [sys.executable, "-I", "-m", "vx11.watchdog", *places])  # noqa: S606
 
 
-@token_app.command("new-key")
-def token_new_key(key: Annotated[Path, typer.Option(help="File to make, mode 0600.")] = KEY) -> None:
-    """Makes a signing key; one a host."""
-    from vx11 import tokens
-
-    tokens.new_key(key)
-    typer.echo(f"made {key}")
-
-
-@token_app.command("issue")
-def token_issue(
-    sub: Annotated[str, typer.Option(help="Whom it is for.")],
-    scope: Annotated[str, typer.Option(help='Scopes, as in "power:read power:write".')] = "power:read power:write",
-    ttl: Annotated[str, typer.Option(help="How long it is valid.")] = "15m",
-    key: Annotated[Path, typer.Option(help="Signing key.")] = KEY,
-    cell: Annotated[str, typer.Option(help="Cell it is for.")] = "default",
-) -> None:
-    """Prints a token."""
-    from vx11 import tokens
-
-    typer.echo(
-        tokens.issue(tokens.read_key(key), subject=sub, scopes=scope.split(), ttl=seconds(ttl, "--ttl"), cell=cell)
-    )
-
-
 @allowlist_app.command("update")
 def allowlist_update(
     catalogue: Annotated[Path, typer.Option(help="Compose file with the services.")],
@@ -137,7 +114,10 @@ def allowlist_update(
     from vx11.catalogue import compose
 
     done = lists.update(allowlist, compose.load(catalogue), service or ())
-    echo(done, as_json, lambda: [f"{what} {name}" for name, what in done.items()] or [f"{allowlist} is up to date"])
+    told = [f"{found.what} {name}" + _in_words(found) for name, found in done.items()]
+    echo(
+        {name: _as_data(found) for name, found in done.items()}, as_json, lambda: told or [f"{allowlist} is up to date"]
+    )
 
 
 @allowlist_app.command("check")
@@ -150,7 +130,26 @@ def allowlist_check(
     from vx11.catalogue import allowlist as lists
     from vx11.catalogue import compose
 
-    found = lists.differences(lists.load(allowlist), compose.load(catalogue))
-    echo(found, as_json, lambda: [f"{name}: {what}" for name, what in found.items()] or ["no difference"])
-    if set(found.values()) - {"not allowed"}:
+    services = compose.load(catalogue)
+    found = lists.differences(lists.load(allowlist), services)
+    told = [f"{name}: {one.what}" + _in_words(one) for name, one in found.items()]
+    echo({name: _as_data(one) for name, one in found.items()}, as_json, lambda: told or ["no difference"])
+    for name, one in services.services.items():
+        if not one.entry.build and one.entry.image and "@sha256:" not in one.entry.image:
+            typer.echo(
+                f"note: {name}: {one.entry.image} has no digest, so what is pulled by that name may change", err=True
+            )
+    if {one.what for one in found.values()} - {"not allowed"}:
         raise typer.Exit(FAILED)
+
+
+def _in_words(found: "Difference") -> str:
+    """The changes of a difference, a line each, below the line that names it."""
+    if found.what in ("changed", "updated") and not found.changes:
+        return "\n  what has changed is not shown, or what was allowed is not known"
+    return "".join(f"\n  {change}" for change in found.changes)
+
+
+def _as_data(found: "Difference") -> dict[str, Any]:
+    changes = [{"key": change.key, "from": change.before, "to": change.after} for change in found.changes]
+    return {"what": found.what, "changes": changes}

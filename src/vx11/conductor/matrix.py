@@ -193,9 +193,10 @@ def _place(problem: Problem) -> tuple[str, int]:
 
 
 def _stale(allowed: allowlist.Allowlist, catalogue: compose.Catalogue) -> Iterator[Problem]:
-    for name, what in allowlist.differences(allowed, catalogue).items():
-        if what != "not allowed":
-            message = f"{name}: its entry is {what}; look at it, then run: vx11 allowlist update"
+    for name, found in allowlist.differences(allowed, catalogue).items():
+        if found.what != "not allowed":
+            changes = "".join(f" ({change})" for change in found.changes)
+            message = f"{name}: its entry is {found.what}{changes}; look at it, then run: vx11 allowlist update"
             yield Problem(f"{message} --catalogue {catalogue.path} --allowlist {allowed.path}", allowed.path)
 
 

@@ -13,9 +13,12 @@ from starlette.responses import Response
 from vx11 import __version__
 from vx11.errors import Vx11Error
 from vx11.madre import problems, routes
+from vx11.madre.entry import Entry
 from vx11.madre.guard import Guard
 from vx11.madre.jobs import Jobs
 from vx11.madre.metrics import WindowCollector
+from vx11.madre.operator import Operator
+from vx11.madre.policy import Policy
 from vx11.madre.settings import Rate
 from vx11.tokens import Bearer
 from vx11.windows.manager import Windows
@@ -25,10 +28,13 @@ from vx11.yamlfile import dotted, sentence
 def build(
     windows: Windows,
     jobs: Jobs,
+    operator: Operator,
     *,
     check: Callable[[str], Bearer],
+    policy: Policy,
     rate: Rate | None,
     registry: CollectorRegistry,
+    entry: Entry | None = None,
     stop_foreign: bool = False,
     faults: bool = False,
 ) -> FastAPI:
@@ -37,9 +43,12 @@ def build(
     Args:
         windows: the windows of the cell; started and stopped by whoever serves.
         jobs: the tests of the cell.
+        operator: answers questions.
         check: tells whose token it is.
+        policy: which requests are let through.
         rate: requests a token; None for no limit.
         registry: where metrics are collected.
+        entry: the gateway, where there is one; started and stopped by whoever serves.
         stop_foreign: whether SOLO_MADRE stops what is foreign when a request does not say.
         faults: whether faults may be injected.
     """
@@ -53,10 +62,10 @@ def build(
     )
     registry.register(WindowCollector(windows))
     export = partial(generate_latest, registry)
-    app.state.desk = routes.Desk(windows, jobs, export, stop_foreign=stop_foreign, faults=faults)
+    app.state.desk = routes.Desk(windows, jobs, operator, export, entry=entry, stop_foreign=stop_foreign, faults=faults)
     app.include_router(routes.entry)
     app.include_router(routes.api)
-    app.add_middleware(Guard, check=check, rate=rate, record=windows.record)
+    app.add_middleware(Guard, check=check, policy=policy, rate=rate, record=windows.record)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Vx11Error, _refused)
     app.add_exception_handler(HTTPException, _other)

@@ -199,6 +199,11 @@ class Jobs:
             return Result(test_id, "finished", job, run)
         return Result(test_id, "aborted", job, run, self._why(job))
 
+    def latest(self) -> Result | None:
+        """The test that was asked for last; None when none was."""
+        job = next(self._jobs(), None)
+        return self.result(job.test_id) if job else None
+
     def cancel(self, test_id: str, actor: str) -> Result:
         """Tells a test to end, which then cleans up by itself.
 

@@ -20,6 +20,7 @@ class CountedEvidence:
         self._evidence = evidence
         self._actions = Counter("vx11_actions", "What was recorded", ["action"], registry=registry)
         self._closed = Counter("vx11_windows_closed", "Closed windows", ["reason"], registry=registry)
+        self._refused = Counter("vx11_opens_refused", "Opens that the allowlist refused", ["reason"], registry=registry)
 
     def append(
         self, actor: str, action: str, subject: str, data: dict[str, Any] | None = None, *, sync: bool = True
@@ -29,6 +30,8 @@ class CountedEvidence:
         self._actions.labels(action).inc()
         if action == "closed" and data:
             self._closed.labels(data["reason"]).inc()
+        if action == "open_refused" and data:
+            self._refused.labels(data["reason"]).inc()
 
     def sync(self) -> None:
         """As the evidence does."""

@@ -4,7 +4,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    WithJsonSchema,
+    model_validator,
+)
 
 from vx11.catalogue.limits import Limits
 from vx11.clock import Instant, iso
@@ -18,13 +27,60 @@ from vx11.windows.window import Fault, Window, latest
 
 # Larger numbers are not exact in JSON, so they cannot be recorded (RFC 8785).
 MOST = 2**53 - 1
-PositiveSeconds = Annotated[Seconds, Field(gt=0)]
-Count = Annotated[int | None, Field(gt=0, le=MOST)]
+# Seconds, more than a century: what clocks count in nanoseconds of 64 bits.
+LONGEST = 4_000_000_000
+# What the description says of durations and sizes: a number, or text with units.
+_DURATION = r"[1-9]\d{0,3}(\.\d{1,3})?(us|ms|s|m|h|d)"
+_SIZE = r"^[1-9]\d{0,8}(\.\d{1,3})?([kKmMgGtT]?[iI]?[bB])?$"
+_SECONDS_TEXT = {"type": "string", "pattern": rf"^({_DURATION}){{1,4}}$|^[1-9]\d{{0,6}}$"}
+
+
+# A folder below another one, in letters that any file system and any terminal has.
+_FOLDER = r"^(\.|[A-Za-z0-9_][A-Za-z0-9_. -]*(/[A-Za-z0-9_][A-Za-z0-9_. -]*)*/?)$"
+
+
+def _is_number(value: Any) -> Any:
+    """Pydantic would take text and truth for numbers."""
+    if isinstance(value, str | bytes | bool):
+        raise ValueError("has to be a number")
+    return value
+
+
+PositiveSeconds = Annotated[
+    Seconds,
+    Field(gt=0, le=LONGEST),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST}, _SECONDS_TEXT]}),
+]
+SomeSeconds = Annotated[
+    Seconds,
+    Field(ge=0, le=LONGEST),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": LONGEST}, _SECONDS_TEXT]}),
+]
+SomeMemory = Annotated[
+    Size,
+    Field(gt=0, le=MOST),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST}, {"type": "string", "pattern": _SIZE}]}
+    ),
+]
+Processors = Annotated[float, Field(gt=0, le=MOST), BeforeValidator(_is_number)]
+Count = Annotated[int, Field(gt=0, le=MOST), BeforeValidator(_is_number)]
+
+
+_ONE_OF: list[JsonValue] = [
+    {"required": [name], "properties": {name: {"type": "string"}, other: {"type": "null"}}}
+    for name, other in (("window_id", "service"), ("service", "window_id"))
+]
 
 
 def _example(body: dict[str, Any]) -> ConfigDict:
     """Strict about keys, and shows a body in the OpenAPI description."""
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [body]})
+
+
+def _example_of_one(body: dict[str, Any]) -> ConfigDict:
+    """The same for a body that names one window."""
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [body], "oneOf": _ONE_OF})
 
 
 class Request(BaseModel):
@@ -36,14 +92,12 @@ class Request(BaseModel):
 class Resources(Request):
     """Limits of a window. They are strict: what cannot be enforced refuses the window."""
 
-    cpu: float | None = Field(default=None, gt=0, le=MOST, description="processors; 0.5 is half of one core")
-    memory: Annotated[Size, Field(gt=0, le=MOST)] | None = Field(
-        default=None, description="bytes, or text such as 256MB"
-    )
-    iops: Count = Field(default=None, description="operations a second, for reading and for writing")
-    read_iops: Count = None
-    write_iops: Count = None
-    pids: Count = Field(default=None, description="processes and threads")
+    cpu: Processors | None = Field(default=None, description="processors; 0.5 is half of one core")
+    memory: SomeMemory | None = Field(default=None, description="bytes, or text such as 256MB")
+    iops: Count | None = Field(default=None, description="operations a second, for reading and for writing")
+    read_iops: Count | None = None
+    write_iops: Count | None = None
+    pids: Count | None = Field(default=None, description="processes and threads")
 
     def limits(self) -> Limits:
         """As the windows know them."""
@@ -59,13 +113,13 @@ class Open(Request):
     ttl: PositiveSeconds | None = Field(
         default=None, description="seconds, or text such as 5m; default: the service's, else 300"
     )
-    hold: bool = Field(default=False, description="stay open beyond the ttl until released")
+    hold: StrictBool = Field(default=False, description="stay open beyond the ttl until released")
     resources: Resources = Resources()
-    min_remaining: Annotated[Seconds, Field(ge=0)] | None = Field(
+    min_remaining: SomeSeconds | None = Field(
         default=None, description="a window that is open with less left than this is extended to ttl"
     )
-    wait: bool = Field(default=True, description="answer when it is ready, not when it has begun")
-    dry_run: bool = Field(default=False, description="check everything, change nothing")
+    wait: StrictBool = Field(default=True, description="answer when it is ready, not when it has begun")
+    dry_run: StrictBool = Field(default=False, description="check everything, change nothing")
 
 
 class OneWindow(Request):
@@ -89,25 +143,25 @@ class OneWindow(Request):
 class Close(OneWindow):
     """Closes a window."""
 
-    model_config = _example({"service": "auth-service", "force": False})
+    model_config = _example_of_one({"service": "auth-service", "force": False})
 
-    force: bool = Field(default=False, description="at once, without grace")
-    wait: bool = Field(default=True, description="answer when it is closed")
+    force: StrictBool = Field(default=False, description="at once, without grace")
+    wait: StrictBool = Field(default=True, description="answer when it is closed")
 
 
 class Hold(OneWindow):
     """Sets or releases the hold."""
 
-    model_config = _example({"service": "auth-service", "hold": True})
+    model_config = _example_of_one({"service": "auth-service", "hold": True})
 
-    hold: bool
-    wait: bool = Field(default=True, description="when the release closes it, answer when it is closed")
+    hold: StrictBool
+    wait: StrictBool = Field(default=True, description="when the release closes it, answer when it is closed")
 
 
 class Extend(OneWindow):
     """Gives a window more time."""
 
-    model_config = _example({"service": "auth-service", "ttl": "10m"})
+    model_config = _example_of_one({"service": "auth-service", "ttl": "10m"})
 
     ttl: PositiveSeconds = Field(description="seconds from now that it has at least")
 
@@ -115,10 +169,10 @@ class Extend(OneWindow):
 class InjectFault(OneWindow):
     """Injects a fault into an open window, or takes it back."""
 
-    model_config = _example({"service": "auth-service", "kind": "network_partition", "active": True})
+    model_config = _example_of_one({"service": "auth-service", "kind": "network_partition", "active": True})
 
     kind: Fault
-    active: bool = Field(description="whether the window is to have it")
+    active: StrictBool = Field(description="whether the window is to have it")
 
 
 class SoloMadre(Request):
@@ -126,7 +180,7 @@ class SoloMadre(Request):
 
     model_config = _example({"dry_run": True})
 
-    dry_run: bool = Field(default=False, description="say what would be stopped, stop nothing")
+    dry_run: StrictBool = Field(default=False, description="say what would be stopped, stop nothing")
     foreign: Literal["report", "stop"] | None = Field(
         default=None, description="what becomes of what is not ours; default: as madre is configured, else report"
     )
@@ -138,7 +192,7 @@ class Execute(Request):
     model_config = _example({"matrix_id": "e2e", "evidence_path": "nightly", "throttle_profile": "low_power"})
 
     matrix_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of the matrix's folder")
-    evidence_path: str = Field(default=".", description="folder below the evidence root of tests")
+    evidence_path: str = Field(default=".", pattern=_FOLDER, description="folder below the evidence root of tests")
     throttle_profile: Literal["low_power", "baseline", "stress"] = Field(
         default="low_power", description="one of the matrix's profiles"
     )
@@ -150,15 +204,15 @@ class LegacyOpen(BaseModel):
 
     service: str = Field(min_length=1)
     ttl_sec: PositiveSeconds | None = None
-    hold: bool = False
+    hold: StrictBool = False
 
 
 class LegacyClose(OneWindow):
     """The request of the older deployment."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"oneOf": _ONE_OF})
 
-    force: bool = False
+    force: StrictBool = False
 
 
 class UsageView(BaseModel):
@@ -219,7 +273,7 @@ class WindowView(BaseModel):
     startup_ms: float | None = None
     expires_at: str | None = None
     remaining_s: float | None = None
-    hold: bool = False
+    hold: StrictBool = False
     hold_until: str | None = None
     opened_by: str | None = None
     requested: bool = Field(default=True, description="somebody asked for it; otherwise it is open for others alone")
@@ -447,6 +501,24 @@ class Health(BaseModel):
     """Liveness of the entry."""
 
     status: str = "ok"
+
+
+class Ask(Request):
+    """A question of an operator."""
+
+    message: str = Field(max_length=4000)
+    session_id: str = Field(default="", max_length=200)
+
+
+class Told(BaseModel):
+    """An answer to an operator."""
+
+    response: str
+    intent: str = Field(description="which question was understood")
+    session_id: str = Field(description="the one that was sent, or a new one")
+    degraded: bool = Field(default=True, description="fixed intents answered, since no language service is open")
+    fallback_source: str | None = "local_llm_degraded"
+    answered_at: str
 
 
 class LegacyWindow(BaseModel):

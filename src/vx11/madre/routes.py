@@ -4,7 +4,9 @@ Calls that wait run in threads: emergencies (close, SOLO_MADRE) and quick answer
 never queue behind opens that wait for readiness.
 """
 
+import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -13,7 +15,9 @@ from fastapi.security import HTTPBearer
 from starlette.responses import Response
 
 from vx11.madre import models
+from vx11.madre.entry import Entry
 from vx11.madre.jobs import Jobs, Wanted
+from vx11.madre.operator import Operator
 from vx11.madre.streams import EXAMPLE, EventStream, Stream, Streams
 from vx11.windows import solo_madre
 from vx11.windows.errors import FaultsOff
@@ -43,10 +47,20 @@ class Desk:
     """Where routes find the windows, and threads to ask them in."""
 
     def __init__(
-        self, windows: Windows, jobs: Jobs, export: Callable[[], bytes], *, stop_foreign: bool, faults: bool
+        self,
+        windows: Windows,
+        jobs: Jobs,
+        operator: Operator,
+        export: Callable[[], bytes],
+        *,
+        entry: Entry | None,
+        stop_foreign: bool,
+        faults: bool,
     ) -> None:
         self.windows = windows
+        self.entry = entry
         self.jobs = jobs
+        self.operator = operator
         self.streams = Streams(windows, self.view)
         self.export = export
         self.stop_foreign = stop_foreign
@@ -62,7 +76,16 @@ class Desk:
     def view(self, window: Window) -> models.WindowView:
         """A window with its usage, as clients see it."""
         windows = self.windows
+        if self.entry:
+            window = replace(window, endpoints=self.entry.endpoints(window))
         return models.WindowView.of(window, windows.usage(window), windows.clock.now(), windows.needed_by(window))
+
+    def opened(self, request: OpenRequest, actor: str) -> Outcome:
+        """Opens a window; where there is a gateway, it leads to it by then."""
+        outcome = self.windows.open(request, actor)
+        if self.entry and outcome.window and request.wait:
+            self.entry.await_led(outcome.window)
+        return outcome
 
     def views(self, windows: Iterable[Window]) -> list[models.WindowView]:
         """Several of them."""
@@ -105,7 +128,7 @@ async def open_window(body: models.Open, desk: AtDesk, actor: Actor) -> models.W
         wait=body.wait,
         dry_run=body.dry_run,
     )
-    return await desk.ask("work", lambda: desk.outcome(desk.windows.open(request, actor), body.service))
+    return await desk.ask("work", lambda: desk.outcome(desk.opened(request, actor), body.service))
 
 
 @api.post("/api/v1/windows/close", tags=["windows"])
@@ -186,7 +209,7 @@ async def events(
 
     With the header `Last-Event-ID` it goes on from there, if madre still can.
     """
-    return desk.streams.stream(request.scope["bearer"], service, last_event_id)
+    return desk.streams.stream(request.scope["bearer"], request.scope["holds"], service, last_event_id)
 
 
 @api.get("/api/v1/windows/logs", tags=["windows"])
@@ -264,13 +287,29 @@ async def cancel_test(test_id: str, desk: AtDesk, actor: Actor) -> models.TestVi
     return await desk.ask("close", lambda: models.TestView.of(desk.jobs.cancel(test_id, actor)))
 
 
+@api.post("/operator/api/chat", tags=["operator"])
+async def chat(body: models.Ask, desk: AtDesk) -> models.Told:
+    """Answers a question about windows, tests and SOLO_MADRE from what is so just now."""
+
+    def answer() -> models.Told:
+        reply = desk.operator.answer(body.message)
+        return models.Told(
+            response=reply.text,
+            intent=reply.intent,
+            session_id=body.session_id or str(uuid.uuid4()),
+            answered_at=desk.windows.clock.now().iso(),
+        )
+
+    return await desk.ask("quick", answer)
+
+
 @api.post("/madre/power/window/open", tags=["older clients"], deprecated=True)
 async def legacy_open(body: models.LegacyOpen, desk: AtDesk, actor: Actor) -> models.LegacyWindow:
     """The open call of the older deployment."""
     request = OpenRequest(service=body.service, ttl=body.ttl_sec, hold=body.hold)
 
     def answer() -> models.LegacyWindow:
-        window = desk.windows.open(request, actor).window
+        window = desk.opened(request, actor).window
         assert window is not None  # only a dry run has none
         return models.legacy(window, desk.windows.clock.now())
 

@@ -13,7 +13,6 @@ from typing import Any
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from vx11 import tokens
 from vx11.clock import Clock
 from vx11.engines import select
 from vx11.engines.port import Engine
@@ -25,9 +24,13 @@ from vx11.evidence.keys import Signer
 from vx11.evidence.layout import CHAIN, publish
 from vx11.evidence.redact import Redactor
 from vx11.evidence.witness import Witness
-from vx11.madre import app, jobs
+from vx11.madre import app, jobs, policy
+from vx11.madre.auth import Authority
+from vx11.madre.entry import Entry
 from vx11.madre.matrices import Matrices
 from vx11.madre.metrics import CountedEvidence
+from vx11.madre.operator import Operator
+from vx11.madre.rereading import Rereading
 from vx11.madre.services import FileServices
 from vx11.madre.settings import Settings
 from vx11.statefiles import JOBS, MADRE_LOCK, held_lock
@@ -74,14 +77,18 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
         InputError: a file or a setting is wrong.
         EnvironmentProblem, EngineError: this machine cannot run it, or another madre already runs this cell.
     """
-    key, signer = tokens.read_key(settings.key), Signer.of(settings.evidence_key)
+    redactor, signer = Redactor(), Signer.of(settings.evidence_key)
+    authority = Authority(
+        settings.key, cell=settings.cell, require_aud_jti=settings.require_aud_jti, learn=redactor.learn
+    )
+    endpoints = policy.load(settings.policy)
     services = FileServices(settings.catalogue, settings.allowlist, settings.dependencies)
     profile = settings.throttle()
     store = StateStore(settings.cell_state)
     with _cell_lock(store), contextlib.closing(settings.bind()) as bound, contextlib.ExitStack() as stack:
         engine = select.make(settings.engine, settings.cell, settings.cell_state, settings.data / settings.cell)
         registry = CollectorRegistry()
-        chain, clock = _evidence(settings, signer, key), Clock()
+        chain, clock = _evidence(settings, signer, redactor), Clock()
         evidence = CountedEvidence(chain, registry)
         stack.enter_context(_sealed(chain))
         windows = Windows(
@@ -94,12 +101,18 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
             profile=profile.limits(),
             usage_interval=settings.usage_interval or profile.usage_interval,
         )
+        gateway = settings.gateway
+        entry = Entry(windows, gateway.url, settings.link(gateway), authority.revoked) if gateway else None
+        tests = _jobs(settings, engine, evidence, clock)
         application = app.build(
             windows,
-            _jobs(settings, engine, evidence, clock),
-            check=lambda token: tokens.check(token, key, cell=settings.cell, require_aud_jti=settings.require_aud_jti),
+            tests,
+            Operator(windows, tests, services.allowed),
+            check=authority.check,
+            policy=endpoints,
             rate=settings.rate_limit,
             registry=registry,
+            entry=entry,
             stop_foreign=settings.foreign == "stop",
             faults=settings.faults,
         )
@@ -110,12 +123,19 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
             access_log=False,
             timeout_graceful_shutdown=SHUTDOWN_GRACE,
             server_header=False,
+            # Who a request comes from is who is connected, whatever its headers say.
+            proxy_headers=False,
         )
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        rereading = Rereading(lambda: authority.problems() | services.problems(), windows.record, registry)
+        signal.signal(signal.SIGHUP, rereading.ask)
         # uvicorn raises a signal again once it has stopped for it; what follows must still be done.
         signal.signal(signal.SIGTERM, _leave)
         sys.setswitchinterval(SWITCH_INTERVAL)
         windows.start()
+        stack.enter_context(rereading.running())
+        if entry:  # now that it is known what is open
+            stack.enter_context(entry.kept_in_step())
         try:
             _Server(
                 config,
@@ -161,10 +181,10 @@ class _NoEvidence:
         return {}
 
 
-def _evidence(settings: Settings, signer: Signer, key: bytes) -> Chain | _NoEvidence:
+def _evidence(settings: Settings, signer: Signer, redactor: Redactor) -> Chain | _NoEvidence:
     """The chain of the cell; the public key lies beside it."""
     try:
-        chain = Chain(settings.cell_evidence / CHAIN, signer, Redactor([key.hex()]))
+        chain = Chain(settings.cell_evidence / CHAIN, signer, redactor)
     except EvidenceError as error:
         log.error("%s; nothing will be opened, what is open will be closed", error)
         return _NoEvidence(error)

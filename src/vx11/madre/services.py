@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from vx11 import files
 from vx11.catalogue import allowlist, compose
 from vx11.catalogue.allowlist import Allowlist, NotAllowed
 from vx11.catalogue.compose import Catalogue, Service
@@ -49,12 +50,37 @@ class FileServices:
         with self._lock:
             self._refresh()
             if self._broken:
-                raise NotAllowed(f"nothing may be opened until this is mended: {self._broken}")
+                raise NotAllowed(f"nothing may be opened until this is mended: {self._broken}", "unreadable")
             service = self._catalogue.services.get(name)
             if service is None:
                 raise ServiceUnknown(f"the catalogue has no service {name}")
             self._allowlist.check(service)
             return self._with_more(service)
+
+    def problems(self) -> dict[str, str]:
+        """Why services that are on the allowlist may not be opened all the same, by their names."""
+        with self._lock:
+            self._refresh()
+            if self._broken:
+                return {"catalogue and allowlist": str(self._broken)}
+            found = {name: self._problem(name) for name in self._allowlist.services}
+            return {name: why for name, why in found.items() if why}
+
+    def _problem(self, name: str) -> str:
+        if name not in self._catalogue.services:
+            return f"the catalogue has no service {name}, which is on the allowlist"
+        try:
+            self._allowlist.check(self._catalogue.services[name])
+        except NotAllowed as error:
+            return str(error)
+        return ""
+
+    def allowed(self) -> list[str]:
+        """Names of the services that may be opened now."""
+        with self._lock:
+            self._refresh()
+            names = () if self._broken else self._allowlist.services
+            return sorted(name for name in names if not self._problem(name))
 
     def _with_more(self, service: Service) -> Service:
         """With what it needs beyond its entry; an entry's own condition stands."""
@@ -78,13 +104,5 @@ class FileServices:
             self._broken = error
         self._seen = seen
 
-    def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:
-        """Inode, size and time of change; None for a file that is not there."""
-        found: list[tuple[int, int, int] | None] = []
-        for path in self._paths:
-            try:
-                status = path.stat()
-                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-            except OSError:
-                found.append(None)
-        return tuple(found)
+    def _signature(self) -> tuple[files.Signature, ...]:
+        return tuple(map(files.signature, self._paths))

@@ -15,12 +15,14 @@ from vx11.catalogue.service import Model
 from vx11.engines.select import EngineName
 from vx11.errors import InputError
 from vx11.evidence import keys
+from vx11.gateway.config import Link
 from vx11.units import Seconds
 
 _PATHS = (
     "catalogue",
     "allowlist",
     "key",
+    "policy",
     "state",
     "evidence",
     "evidence_key",
@@ -81,12 +83,22 @@ def default_evidence() -> Path:
     return Path("/var/log/vx11") if os.geteuid() == 0 else default_data() / "evidence"
 
 
+class Gateway(Model):
+    """tentaculo_link, where it is the entry: how it listens, and how clients reach it."""
+
+    listen: tuple[str, ...] = ("0.0.0.0:8000",)
+    url: str
+    key: Path = Path("/etc/vx11/gateway.key")
+    certificate: Path | None = None
+
+
 class Settings(Model):
     """Everything that `vx11 serve` needs to know."""
 
     catalogue: Path = Path("catalogue.yml")
     allowlist: Path = Path("/etc/vx11/allowed_services.yaml")
     key: Path = Path("/etc/vx11/key")
+    policy: Path | None = None
     engine: EngineName = "auto"
     listen: str = "127.0.0.1:8000"
     cell: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
@@ -104,6 +116,7 @@ class Settings(Model):
     faults: bool = False
     matrices: Path = Path("/usr/share/vx11/matrices")
     tests_evidence: Path | None = None
+    gateway: Gateway | None = None
 
     @field_validator("listen")
     @classmethod
@@ -147,6 +160,10 @@ class Settings(Model):
     def cell_state(self) -> Path:
         """The state folder of this cell."""
         return self.state / self.cell
+
+    def link(self, gateway: Gateway) -> Link:
+        """The gateway of this cell."""
+        return Link(gateway.listen, self.cell, self.listen, self.cell_state.absolute() / "link", gateway.certificate)
 
     @property
     def cell_evidence(self) -> Path:

@@ -51,14 +51,15 @@ class Streams:
         self._inboxes: set[Inbox] = set()
         self._ended = False
 
-    def stream(self, bearer: Bearer, service: str | None, last_id: str | None) -> "Stream":
+    def stream(self, bearer: Bearer, holds: Callable[[], bool], service: str | None, last_id: str | None) -> "Stream":
         """An answer that tells what happens for as long as the token is valid.
 
         Args:
+            holds: whether the token still does; it may have been revoked.
             service: only of this service; None for all.
             last_id: the id of the last event that the client has; None or not known: it first gets the present windows.
         """
-        return Stream(self, Inbox(service), bearer.expires, self._number(last_id))
+        return Stream(self, Inbox(service), bearer.expires, holds, self._number(last_id))
 
     def enter(self, inbox: "Inbox") -> bool:
         """Counts a stream in, False when there are too many."""
@@ -138,17 +139,20 @@ class EventStream(StreamingResponse):
 class Stream(EventStream):
     """The answer to one client."""
 
-    def __init__(self, streams: Streams, inbox: Inbox, expires: int, after: int | None) -> None:
+    def __init__(
+        self, streams: Streams, inbox: Inbox, expires: int, holds: Callable[[], bool], after: int | None
+    ) -> None:
         super().__init__(self._told(), headers=HEADERS)
         self._streams = streams
         self._windows, self._view = streams.windows, streams.view
         self._inbox = inbox
         self._expires = expires
+        self._holds = holds
         self._after = after
         self._since = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers until the client goes, its token expires, it is too slow, or madre stops."""
+        """Answers until the client goes, its token holds no more, it is too slow, or madre stops."""
         if not self._streams.enter(self._inbox):
             detail = f"{MOST} streams of events are open; try again in {RETRY_AFTER} s"
             refusal = problems.response("too_many_streams", detail, headers={"Retry-After": str(RETRY_AFTER)})
@@ -165,6 +169,8 @@ class Stream(EventStream):
             yield self._state()
         while not self._inbox.ended and (left := self._left()) > 0:
             event = await self._inbox.next(min(left, ALIVE))
+            if not self._holds():
+                return
             yield self._event(event) if event else COMMENT
 
     def _left(self) -> float:

@@ -133,7 +133,8 @@ class Opening:
                 for neighbour in other.entry.neighbours():
                     self._services.get(neighbour)
         except NotAllowed as error:
-            self._books.record(actor, "open_refused", name, {"code": ServiceNotAllowed.code, "why": str(error)})
+            told = {"code": ServiceNotAllowed.code, "reason": error.reason, "why": str(error), "keys": list(error.keys)}
+            self._books.record(actor, "open_refused", name, told)
             raise ServiceNotAllowed(str(error)) from error
         return service
 
@@ -449,11 +450,6 @@ def _about_equal(name: str, value: float | None, wanted: float) -> bool:
 
 
 def _endpoints(service: Service, running: Running) -> tuple[str, ...]:
-    """URLs of a window; a port is taken for HTTP unless the entry says otherwise."""
-    known: Mapping[int, str | None] = {port.target: port.app_protocol for port in service.entry.container_ports()}
-    ready_by = service.entry.vx11.ready
-    bare = {ready_by.tcp.port} if ready_by and ready_by.tcp else set()
-    return tuple(
-        f"{known.get(target) or ('tcp' if target in bare else 'http')}://127.0.0.1:{port}"
-        for target, port in running.ports.items()
-    )
+    """URLs of a window, in the order of its ports."""
+    spoken = service.spoken()
+    return tuple(f"{spoken.get(target, 'http')}://127.0.0.1:{port}" for target, port in running.ports.items())

@@ -28,7 +28,7 @@ def engine(tmp_path: Path) -> MakeEngine:
 
 
 def service(tmp_path: Path, name: str = "web", **entry: Any) -> Service:
-    return Service(name, Entry.model_validate({"image": "x", **entry}), "0" * 64, tmp_path)
+    return Service(name, Entry.model_validate({"image": "x", **entry}), b"{}", tmp_path)
 
 
 def runs(*command: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Engine:
 
 
 def probe(entry: dict[str, Any], engine: Any = None, running: Running = NOWHERE) -> bool:
-    service = Service("web", Entry.model_validate({"image": "x", **entry}), "0" * 64, Path())
+    service = Service("web", Entry.model_validate({"image": "x", **entry}), b"{}", Path())
     return not ready.lacking(engine or Engine(), service, running, "w1")
 
 
@@ -75,7 +75,7 @@ def closed() -> Iterator[int]:
 
 def test_what_is_lacking_is_told(port: int, closed: int) -> None:
     def lacking(entry: dict[str, Any], at: int) -> str:
-        service = Service("web", Entry.model_validate({"image": "x", **entry}), "0" * 64, Path())
+        service = Service("web", Entry.model_validate({"image": "x", **entry}), b"{}", Path())
         engine = Engine()
         engine.result = 3
         return ready.lacking(engine, service, Running("fake", ports={8080: at}), "w1")

@@ -96,10 +96,12 @@ def test_each_record_is_counted_and_each_close_by_its_reason() -> None:
     counted.append("anna", "opened", "w1")
     counted.append("anna", "opened", "w2")
     counted.append("madre", "closed", "w1", {"reason": Reason.EXPIRED})
-    assert evidence.records == ["opened", "opened", "closed"]
+    counted.append("anna", "open_refused", "web", {"reason": "changed", "keys": ["image"]})
+    assert evidence.records == ["opened", "opened", "closed", "open_refused"]
     text = generate_latest(registry).decode()
     assert 'vx11_actions_total{action="opened"} 2.0' in text
     assert 'vx11_windows_closed_total{reason="expired"} 1.0' in text
+    assert 'vx11_opens_refused_total{reason="changed"} 1.0' in text
 
 
 def test_what_was_not_recorded_is_not_counted() -> None:

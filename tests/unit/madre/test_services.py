@@ -156,3 +156,33 @@ def test_a_file_that_is_wrong_at_the_start_is_told_at_once(bundle: Bundle, which
     bundle.replace(getattr(bundle, which), "nothing: good\n")
     with pytest.raises(InputError, match=rf"{which}\.yml"):
         FileServices(bundle.catalogue, bundle.allowlist)
+
+
+def test_what_is_allowed_and_cannot_be_opened_is_known_before_anybody_asks(
+    services: FileServices, bundle: Bundle
+) -> None:
+    assert services.problems() == {}
+    bundle.write(image="z")
+    assert services.problems() == {"web": "the catalogue entry of web is not the one that was allowed"}
+    bundle.replace(bundle.catalogue, "services:\n  db: {image: b}\n")
+    assert services.problems() == {"web": "the catalogue has no service web, which is on the allowlist"}
+    bundle.replace(bundle.catalogue, "services: [\n")
+    assert list(services.problems()) == ["catalogue and allowlist"]
+    bundle.write()
+    assert services.problems() == {}
+
+
+def test_what_a_service_is_built_from_is_looked_at_before_every_open(bundle: Bundle) -> None:
+    folder = bundle.catalogue.parent / "src"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM a\n", encoding="utf-8")
+    bundle.replace(bundle.catalogue, "services:\n  web: {image: a, build: {context: src}}\n")
+    bundle.allow("web")
+    services = FileServices(bundle.catalogue, bundle.allowlist)
+    assert services.get("web")
+    (folder / "Dockerfile").write_text("FROM b\n", encoding="utf-8")
+    with pytest.raises(NotAllowed, match="not the one that was allowed") as refused:
+        services.get("web")
+    assert refused.value.keys == ("files of build",)
+    bundle.allow("web")
+    assert services.get("web")

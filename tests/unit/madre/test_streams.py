@@ -68,6 +68,7 @@ class Client:
     def __init__(
         self, room: Room, service: str | None = None, last_id: str | None = None, expires: int = NEVER
     ) -> None:
+        self.holds = True
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.text = ""
@@ -76,7 +77,7 @@ class Client:
         self.reads.set()
         self.gone = asyncio.Event()
         bearer = Bearer("anna", frozenset(), "id-1", expires)
-        self._answer = room.streams.stream(bearer, service, last_id)
+        self._answer = room.streams.stream(bearer, lambda: self.holds, service, last_id)
         self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -307,3 +308,24 @@ def test_a_quiet_stream_says_that_it_is_alive(monkeypatch: pytest.MonkeyPatch) -
         await client.end()
 
     asyncio.run(quiet(Room()))
+
+
+@in_a_loop
+async def test_a_token_that_holds_no_more_is_told_nothing_more(room: Room) -> None:
+    client = Client(room)
+    await client.until(client.told)
+    client.holds = False
+    room.publish()
+    await client.end()
+    assert client.done
+    assert client.kinds() == ["state"]
+
+
+@in_a_loop
+async def test_that_is_seen_where_nothing_happens_too(room: Room) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(streams, "ALIVE", 0.01)
+        client = Client(room)
+        client.holds = False
+        await client.end()
+    assert client.done

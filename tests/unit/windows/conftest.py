@@ -302,13 +302,13 @@ class FakeServices:
         """An entry that is ready when it says so, unless told otherwise."""
         extension = {"ready": {"log": "ready"}, **(vx11 or {})}
         raw = {"image": "x", "ports": ["8080"], "stop_grace_period": 5, **keys, "x-vx11": extension}
-        self._known[name] = Service(name, Entry.model_validate(raw), "0" * 64, self._folder)
+        self._known[name] = Service(name, Entry.model_validate(raw), b"{}", self._folder)
 
     def get(self, name: str) -> Service:
         if name not in self._known:
             raise ServiceUnknown(f"the catalogue has no service {name}")
         if name in self.blocked:
-            raise NotAllowed(f"the service {name} is not on the allowlist")
+            raise NotAllowed(f"the service {name} is not on the allowlist", "unlisted")
         return self._known[name]
 
 
