@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hmac
 import json
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import pytest
 from tests.gateway.conftest import Host
 from tests.gateway.test_gateway import problem
 from vx11 import revocations, tokens
+from vx11.evidence.reading import records
 
 pytestmark = pytest.mark.haproxy
 GONE = "(gone)"
@@ -160,6 +162,20 @@ def test_of_two_tokens_the_one_of_its_own_header_counts(host: Host) -> None:
 def test_a_header_that_is_there_twice_is_refused(host: Host, name: str) -> None:
     said = raw(host, f"GET /svc/echo/ HTTP/1.1\r\nHost: x\r\n{name}: a\r\n{name}: b\r\n\r\n")
     assert statuses(said) == [400]
+
+
+def test_the_evidence_has_the_address_of_who_sends_a_bad_token(host: Host, eventually: Callable[..., Any]) -> None:
+    with socket.create_connection(("127.0.0.1", host.port), 15, source_address=("127.0.0.9", 0)) as link:
+        spoofed = "X-Forwarded-For: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nAuthorization: Bearer a.b.c"
+        link.sendall(f"GET /api/v1/windows/status HTTP/1.1\r\nHost: x\r\n{spoofed}\r\n\r\n".encode())
+        assert statuses(link.recv(65536).decode()) == [401]
+    (path,) = (host.folder / "evidence").rglob("evidence.jsonl")
+
+    def refused() -> list[str]:
+        return [r["data"]["client"] for r in records(path) if r["action"] == "token_refused"]
+
+    assert "127.0.0.9" in eventually(refused)
+    assert "1.2.3.4" not in refused()
 
 
 # paths

@@ -123,8 +123,9 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
             access_log=False,
             timeout_graceful_shutdown=SHUTDOWN_GRACE,
             server_header=False,
-            # Who a request comes from is who is connected, whatever its headers say.
-            proxy_headers=False,
+            # Who a request comes from is who is connected, whatever its headers say; but the gateway is believed.
+            proxy_headers=gateway is not None,
+            forwarded_allow_ips=host,
         )
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         rereading = Rereading(lambda: authority.problems() | services.problems(), windows.record, registry)

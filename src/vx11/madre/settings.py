@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +32,7 @@ _PATHS = (
     "matrices",
     "tests_evidence",
 )
+_PATHS_OF_GATEWAY = ("key", "certificate")
 _RATE = re.compile(r"(\d+)/(s|min|h)(?::(\d+))?")
 DEAD_AFTER_MS = 30_000
 _PERIOD = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -176,6 +178,13 @@ class Settings(Model):
         return self.tests_evidence or self.cell_evidence / "e2e"
 
 
+def _from_folder(given: Any, names: Iterable[str], folder: Path) -> None:
+    """Paths in a file start from its folder."""
+    for name in names if isinstance(given, dict) else ():
+        if isinstance(given.get(name), str):
+            given[name] = str(folder / given[name])
+
+
 def load(path: Path | None, flags: dict[str, Any]) -> Settings:
     """The settings of a file, with flags over them; relative paths in the file start from its folder.
 
@@ -186,9 +195,8 @@ def load(path: Path | None, flags: dict[str, Any]) -> Settings:
     if path is not None:
         given = yamlfile.load(path) or {}
         if isinstance(given, dict):
-            for name in _PATHS:
-                if isinstance(given.get(name), str):
-                    given[name] = str(path.parent / given[name])
+            _from_folder(given, _PATHS, path.parent)
+            _from_folder(given.get("gateway"), _PATHS_OF_GATEWAY, path.parent)
             given |= flags
         return yamlfile.parse(Settings, given, path)
     return yamlfile.parse(Settings, flags, Path("vx11 serve"))

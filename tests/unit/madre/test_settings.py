@@ -37,6 +37,15 @@ def test_paths_of_a_file_start_from_its_folder(write: Write, tmp_path: Path) -> 
     assert found.tests_evidence == tmp_path / "etc" / "t"
 
 
+def test_so_do_those_of_its_gateway(write: Write, tmp_path: Path) -> None:
+    path = write("gateway: {url: 'http://host:8000', key: keys/gateway, certificate: /etc/pem}\nstate: /run/vx11\n")
+    chosen = load(path, {})
+    assert chosen.gateway
+    assert (chosen.gateway.key, chosen.gateway.certificate) == (tmp_path / "keys/gateway", Path("/etc/pem"))
+    link = chosen.link(chosen.gateway)
+    assert (link.folder, link.madre) == (Path("/run/vx11/default/link"), "127.0.0.1:8000")
+
+
 def test_flags_come_before_the_file_and_start_from_where_they_are_given(write: Write) -> None:
     path = write("etc/madre.yml", "catalogue: c.yml\ncell: one\nrate_limit: off\n")
     found = settings.load(path, {"catalogue": Path("mine.yml"), "cell": "two"})
