@@ -38,10 +38,10 @@ def test_paths_of_a_file_start_from_its_folder(write: Write, tmp_path: Path) -> 
 
 
 def test_so_do_those_of_its_gateway(write: Write, tmp_path: Path) -> None:
-    path = write("gateway: {url: 'http://host:8000', key: keys/gateway, certificate: /etc/pem}\nstate: /run/vx11\n")
-    chosen = load(path, {})
+    gateway = "{url: 'http://host:8000', key: keys/gateway, certificate: /etc/pem}"
+    chosen = settings.load(write("etc/madre.yml", f"gateway: {gateway}\nstate: /run/vx11\n"), {})
     assert chosen.gateway
-    assert (chosen.gateway.key, chosen.gateway.certificate) == (tmp_path / "keys/gateway", Path("/etc/pem"))
+    assert (chosen.gateway.key, chosen.gateway.certificate) == (tmp_path / "etc" / "keys/gateway", Path("/etc/pem"))
     link = chosen.link(chosen.gateway)
     assert (link.folder, link.madre) == (Path("/run/vx11/default/link"), "127.0.0.1:8000")
 
