@@ -61,7 +61,7 @@ def faults(session: nox.Session) -> None:
     """Run the fault suite in its full form, long and destructive; arguments go to pytest."""
     session.install("-e", ".", *groups("tests"))
     full = {"VX11_FAULTS": "full"}
-    where = session.posargs or ("tests/faults", "tests/e2e/test_seeded_faults.py")
+    where = session.posargs or ("tests/faults", "tests/e2e/test_seeded_faults.py", "tests/service/test_description.py")
     session.run("python", "-m", "pytest", *where, env=full, interrupt_timeout=CLEAN_UP_S)
 
 
