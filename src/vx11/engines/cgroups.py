@@ -150,8 +150,8 @@ class Group:
         memory = self._number("memory", "memory.current") or 0
         totals: dict[str, int] = {}
         for line in self._lines("io", "io.stat"):
-            for key, value in (word.split("=") for word in line.split()[1:]):
-                if value.isdecimal():  # io.cost adds figures of another kind
+            for key, _, value in (word.partition("=") for word in line.split()):
+                if value.isdecimal():  # io.cost adds figures of another kind, and devices without any share a line
                     totals[key] = totals.get(key, 0) + int(value)
         has_io = "io" in self.folders
         return {

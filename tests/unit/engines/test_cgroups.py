@@ -313,6 +313,12 @@ def test_what_was_used_is_summed_over_devices(group: MakeGroup, version: int, fi
             USED_V2 | {"io/io.stat": "253:0\n8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0 cost.vrate=100.00\n"},
             {"io_read_bytes": 1, "io_write_bytes": 2, "io_read_ops": 3, "io_write_ops": 4},
         ),
+        # Devices without traffic may run into the line of the next one that has some (canonical/lxd#10052).
+        (
+            2,
+            USED_V2 | {"io/io.stat": "7:7 7:6 8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n(unknown) 7:5 "},
+            {"io_read_bytes": 1, "io_write_bytes": 2, "io_read_ops": 3, "io_write_ops": 4},
+        ),
         (2, USED_V2 | {"io/io.stat": ""}, dict.fromkeys([name for name in USED if name.startswith("io_")], 0)),
         (1, USED_V1 | {"cpuacct/cpuacct.usage": ""}, {"cpu_ns": 0}),
     ],
