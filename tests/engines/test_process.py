@@ -104,6 +104,34 @@ def test_what_overwrote_its_environment_is_ended_without_control_groups_too(root
     assert not [pid for pid in session if procfs.is_alive(pid, procfs.start_time(pid) or 0)]
 
 
+NESTS = """
+import glob, os, sys, time
+window = os.environ['VX11_WINDOW']
+for group in glob.glob(f'/sys/fs/cgroup/vx11/*/{window}') or glob.glob(f'/sys/fs/cgroup/*/vx11/*/{window}'):
+    os.makedirs(f'{group}/one/two', exist_ok=True)
+    if os.fork() == 0:
+        with open(f'{group}/one/two/cgroup.procs', 'w') as file:
+            file.write(str(os.getpid()))
+        os.execve(sys.executable, [sys.executable, '-c', 'import time; print("below", flush=True); time.sleep(60)'], {})
+time.sleep(60)
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("ending", ["removed", "purged"])
+def test_what_makes_control_groups_of_its_own_ends_with_them(open_bench: Callable[..., Any], ending: str) -> None:
+    """As container engines do, and whatever manages services itself."""
+    bench = open_bench("process")
+    started = bench.run(NESTS)
+    bench.says(started, "below")
+    assert len(_processes(bench)) > 1
+    if ending == "removed":
+        bench.remove(started)
+    else:
+        bench.engine.purge(bench.cell)
+    assert bench.engine.residue(bench.cell) == []
+
+
 def _processes(bench: Any) -> list[str]:
     return [what for what in bench.engine.residue(bench.cell) if what.startswith("process ")]
 

@@ -45,10 +45,9 @@ class Group:
         return [folder / "cgroup.procs" for folder in dict.fromkeys(self.folders.values())]
 
     def members(self) -> list[int]:
-        """Processes in the group."""
-        folder = next(iter(self.folders.values()))
-        text = _read(folder / "cgroup.procs")
-        return [int(word) for word in text.split()] if text else []
+        """Processes in the group, and in groups that they made below it."""
+        places = os.walk(next(iter(self.folders.values())))
+        return [int(word) for place, _, _ in places for word in _read(Path(place, "cgroup.procs")).split()]
 
     def apply(self, limits: Mapping[str, Any], device: str | None) -> None:
         """Writes limits: `cpu` processors, `memory` bytes, `pids`, `read_iops` and `write_iops` on `device` (MAJ:MIN).
@@ -215,7 +214,7 @@ class Group:
         return "frozen 1" in _read(file.with_name("cgroup.events")).splitlines()
 
     def remove(self) -> None:
-        """Removes the group, which has to be empty.
+        """Removes the group, with those below it; no process may be left in them.
 
         Raises:
             CgroupError: it could not be removed.
@@ -409,9 +408,10 @@ def _make(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise CgroupError(f"cannot remove the control group {folder}: {error.strerror}") from error
+    for place, _, _ in os.walk(folder, topdown=False):
+        try:
+            Path(place).rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CgroupError(f"cannot remove the control group {place}: {error.strerror}") from error

@@ -360,10 +360,26 @@ def test_a_process_joins_each_folder_once(group: MakeGroup, tmp_path: Path) -> N
 
 
 def test_a_group_that_is_not_empty_cannot_be_removed(group: MakeGroup) -> None:
-    made = group(2)
-    (made.folders["cpu"] / "child").mkdir()
+    made = group(2, {"cpu/cgroup.procs": "12\n"})
     with pytest.raises(CgroupError, match=r"cannot remove the control group .*/w: Directory not empty"):
         made.remove()
+
+
+def test_members_are_also_those_of_groups_below(group: MakeGroup) -> None:
+    made = group(2, {"cpu/cgroup.procs": "12\n"})
+    (made.folders["cpu"] / "a" / "b").mkdir(parents=True)
+    (made.folders["cpu"] / "a" / "cgroup.procs").write_text("", encoding="ascii")
+    (made.folders["cpu"] / "a" / "b" / "cgroup.procs").write_text("13\n14\n", encoding="ascii")
+    assert made.members() == [12, 13, 14]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_groups_below_are_removed_with_it(group: MakeGroup, version: int) -> None:
+    made = group(version)
+    for folder in made.folders.values():
+        (folder / "a" / "b").mkdir(parents=True, exist_ok=True)
+    made.remove()
+    assert not any(folder.exists() for folder in made.folders.values())
 
 
 @pytest.fixture
