@@ -3,6 +3,7 @@
 A process is named by pid and start time, since pids are reused (proc(5), pidfd_open(2)). Standard library only.
 """
 
+import errno
 import os
 import select
 import signal
@@ -135,11 +136,16 @@ def network_of(pid: int) -> int | None:
 
 
 def _open(pid: int) -> int | None:
-    """A file descriptor of a process; None when it is gone, or was never known (0)."""
+    """A file descriptor of a process; None when it is gone, or was never known (0).
+
+    Kernels such as 6.1 say EINVAL while the number of what is gone is still that of a session or group of others.
+    """
     try:
         return os.pidfd_open(pid) if pid else None
-    except _GONE:
-        return None
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL):
+            return None
+        raise
 
 
 def is_stopped(pid: int) -> bool:

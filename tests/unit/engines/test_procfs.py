@@ -1,5 +1,6 @@
 """Processes named exactly, found by their mark, and ended for good; real ones."""
 
+import errno
 import os
 import select
 import signal
@@ -93,6 +94,36 @@ def test_who_is_gone_has_no_start(start: Start) -> None:
     assert procfs.session_of(child.pid) is None
     assert procfs.parent_of(child.pid) is None
     assert procfs.environment(child.pid) == {}
+
+
+def test_who_is_gone_is_not_missed_for_its_number_being_that_of_a_session(start: Start) -> None:
+    child = start("import os, time\nif os.fork():\n    print('up', flush=True)\ntime.sleep(60)")
+    when = started(child.pid)
+    child.kill()
+    child.wait()
+    assert any(procfs.session_of(pid) == child.pid for pid in procfs.pids())
+    assert procfs.wait_gone(child.pid, when, 0)
+    assert not procfs.send(child.pid, when, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [errno.ESRCH, errno.EINVAL])
+def test_kernels_differ_in_how_they_say_that_a_process_is_gone(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(os, "pidfd_open", _raises(OSError(number, os.strerror(number))))
+    assert procfs.wait_gone(os.getpid(), 0, 0)
+    assert not procfs.send(os.getpid(), 0, signal.SIGCONT)
+
+
+def test_that_no_file_can_be_opened_is_not_taken_for_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "pidfd_open", _raises(OSError(errno.EMFILE, "Too many open files")))
+    with pytest.raises(OSError, match="Too many open files"):
+        procfs.wait_gone(os.getpid(), 0, 0)
+
+
+def _raises(error: OSError) -> Callable[[int], int]:
+    def refuse(_: int) -> int:
+        raise error
+
+    return refuse
 
 
 def test_a_zombie_is_not_alive_and_not_found(start: Start, mark: str) -> None:
