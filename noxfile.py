@@ -14,6 +14,8 @@ PROJECT = nox.project.load_toml()
 CLEAN_UP_S = 60.0
 # Tests wait more than they compute. Those of one file stay together, since they share what is dear to set up.
 SIDE_BY_SIDE = ("-n", "4", "--dist", "loadfile")
+# The engines' tests that concern control groups; emulated, all of them would take an hour.
+ON_CGROUPS = ("tests/engines", "-k", "limits or usage or paused or group or purge or daemons")
 
 
 def groups(*names: str) -> list[str]:
@@ -47,6 +49,14 @@ def podman(session: nox.Session) -> None:
     session.install("-e", ".", *groups("tests"))
     command = ("python", "-m", "pytest", *SIDE_BY_SIDE, "tests/engines", "-m", "docker", *session.posargs)
     session.run("sh", "tests/engines/with-podman.sh", *command, external=True, interrupt_timeout=CLEAN_UP_S)
+
+
+@nox.session
+def cgroup2(session: nox.Session) -> None:
+    """Run the engines' tests on control groups of version 2, in a virtual machine; needs root, Docker and QEMU."""
+    session.install("-e", ".", *groups("tests"))
+    command = ("python3", "-m", "pytest", *(session.posargs or ON_CGROUPS))
+    session.run("sh", "tests/engines/with-cgroup2.sh", *command, external=True, interrupt_timeout=CLEAN_UP_S)
 
 
 @nox.session

@@ -101,7 +101,7 @@ class TestHost:
 
     def _create(self, image: str, network: str) -> Container:
         api = self._client.api
-        places = [Mount(f"{SITE}/{n}", path, "bind", read_only=True) for n, path in enumerate(_site_paths())]
+        places = [Mount(f"{SITE}/{n}", path, "bind", read_only=True) for n, path in enumerate(site_paths())]
         said = Mount(SAID, str(self.folder / "said"), "bind")
         config = api.create_host_config(
             network_mode=network,
@@ -120,7 +120,7 @@ class TestHost:
 
     def _offer_python(self) -> None:
         """Lets every Python of the host import what ours does, with -I too, which ignores PYTHONPATH."""
-        places = "".join(f"{SITE}/{n}\n" for n, _ in enumerate(_site_paths()))
+        places = "".join(f"{SITE}/{n}\n" for n, _ in enumerate(site_paths()))
         self.put("/usr/lib/python3/dist-packages/vx11.pth", places)
         self.run(["python3", "-I", "-c", "import vx11"])
 
@@ -266,7 +266,7 @@ def left(client: docker.DockerClient) -> list[str]:
     return sorted({labels[MARK] for labels in found})
 
 
-def _site_paths() -> list[str]:
+def site_paths() -> list[str]:
     """The folders that `site` adds to the path of the running interpreter: packages, and checkouts in edit mode."""
     bare = _paths("-I", "-S")
     return [path for path in _paths("-I") if path not in bare and Path(path).is_dir()]
