@@ -53,11 +53,12 @@ DOCKERFILE
     container=$(docker create "$IMAGE")
     docker export --output "$scratch/root.tar" "$container"
     docker rm "$container" >/dev/null
+    container=
     tar --extract --file "$scratch/root.tar" --directory "$root"
     # It would tell systemd that it is in a container, and empty /tmp, where the checkout may be.
     rm "$scratch/root.tar" "$root/.dockerenv" "$root/usr/lib/tmpfiles.d/tmp.conf"
     echo 127.0.0.1 localhost >"$root/etc/hosts"
-    copy "$PWD" --exclude=.git --exclude=.nox --exclude=evidence
+    copy "$PWD" --exclude="${PWD#/}/.git" --exclude="${PWD#/}/.nox" --exclude="${PWD#/}/evidence"
     echo "$found" | tail -n +2 | tee "$root/usr/lib/python3/dist-packages/vx11.pth" | while read -r path; do
         copy "$path"
     done
@@ -76,6 +77,7 @@ copy() {
 
 clean_up() {
     if [ -n "$machine" ] && kill "$machine" 2>/dev/null; then wait "$machine" || true; fi
+    [ -z "$container" ] || docker rm "$container" >/dev/null
     rm -rf --one-file-system "$scratch"
 }
 
@@ -88,6 +90,7 @@ for pair in $NEEDED; do
     command -v "${pair%:*}" >/dev/null || fail "${pair%:*} is missing; install ${pair#*:}"
 done
 machine=
+container=
 scratch=$(mktemp -d)
 root=$scratch/root
 mkdir "$root"
@@ -96,6 +99,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 make_tree "$@"
 truncate --size 6G "$scratch/disk"
+touch "$scratch/console" "$scratch/code"
 mke2fs -q -t ext4 -O ^has_journal -d "$root" "$scratch/disk"
 # /dev/kvm may be there and of no use, in a virtual machine that nests none.
 accelerator=tcg
