@@ -2,8 +2,8 @@
 # Runs a command of this checkout as root in a virtual machine, whose systemd mounts control groups of version 2 alone:
 #   tests/engines/with-cgroup2.sh python3 -m pytest tests/engines/test_limits.py
 # Output and exit code are the command's; 3 when there was no machine to run it in. The machine is the image of test
-# hosts with a kernel of its own. It has this checkout, and what python3 imports here, at the same places, a Docker Engine
-# with the sample services, and no network. Nothing is mounted or installed here, and nothing but images is left.
+# hosts with a kernel of its own. It has this checkout and what python3 imports here, at the same places, a Docker
+# Engine with the sample services, and no network. Nothing is mounted or installed here; nothing but images is left.
 set -eu
 
 IMAGE=vx11/test-vm
@@ -113,5 +113,8 @@ machine=$!
 wait "$machine" || true
 machine=
 code=$(cat "$scratch/code")
-[ -n "$code" ] || { tail -n 30 "$scratch/console" >&2; fail "the machine ended without a result; its last lines are above"; }
+if [ -z "$code" ]; then
+    tail -n 30 "$scratch/console" >&2
+    fail "the machine ended without a result; its last lines are above"
+fi
 exit "$code"
