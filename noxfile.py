@@ -14,7 +14,7 @@ PROJECT = nox.project.load_toml()
 CLEAN_UP_S = 60.0
 # Tests wait more than they compute. Those of one file stay together, since they share what is dear to set up.
 SIDE_BY_SIDE = ("-n", "4", "--dist", "loadfile")
-# The engines' tests that concern control groups; emulated, all of them would take an hour.
+# The engines' tests that concern control groups; a machine that is emulated is slow.
 ON_CGROUPS = ("tests/engines", "-k", "limits or usage or paused or group or purge or daemons")
 
 
