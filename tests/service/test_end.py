@@ -12,6 +12,8 @@ import docker
 import httpx
 import pytest
 
+from vx11.catalogue import allowlist, compose
+
 OPEN, CLOSE, HOLD, EXTEND = (f"/api/v1/windows/{verb}" for verb in ("open", "close", "hold", "extend"))
 NOBODY = "00000000-0000-4000-8000-000000000000"
 Problem = Callable[..., str]
@@ -51,6 +53,7 @@ def test_a_window_closes_by_the_stop_signal_of_its_image(
     entry = {"image": f"vx11/test-{uuid.uuid4().hex[:8]}:1", "build": ".", "x-vx11": {"ready": {"log": "up"}}}
     folder = make_bundle({"web": entry | {"command": ["python3", "-c", OBEYS_SIGQUIT]}})
     (folder / "Dockerfile").write_text("FROM vx11/e2e-services:0.1.0\nSTOPSIGNAL SIGQUIT\n", encoding="utf-8")
+    allowlist.update(folder / "allowlist.yml", compose.load(folder / "catalogue.yml"), ())
     try:
         with start_cell(folder, "docker").madre() as madre:
             madre.post(OPEN, service="web")
@@ -58,6 +61,22 @@ def test_a_window_closes_by_the_stop_signal_of_its_image(
         assert (closed["reason"], closed["killed"]) == ("requested", False)
     finally:
         docker.from_env().images.remove(entry["image"], force=True)
+
+
+def test_a_service_obeys_its_stop_signal_also_if_madre_was_started_in_the_background(
+    make_bundle: Callable[..., Any], make_entry: Callable[..., Any], start_cell: Callable[..., Any]
+) -> None:
+    entry = make_entry("import time; print('up', flush=True); time.sleep(60)", stop_signal="SIGQUIT")
+    folder = make_bundle({"web": entry | {"x-vx11": entry["x-vx11"] | {"ready": {"log": "up"}}}})
+    handler = signal.signal(signal.SIGQUIT, signal.SIG_IGN)  # as shells start what does not get the terminal
+    try:
+        cell = start_cell(folder, "process")
+    finally:
+        signal.signal(signal.SIGQUIT, handler)
+    with cell.madre() as madre:
+        madre.post(OPEN, service="web")
+        closed = madre.post(CLOSE, service="web")
+    assert (closed["reason"], closed["killed"]) == ("requested", False)
 
 
 def test_a_hold_goes_beyond_the_deadline_and_its_release_closes_at_once(api: Any) -> None:

@@ -132,6 +132,8 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
         signal.signal(signal.SIGHUP, rereading.ask)
         # uvicorn raises a signal again once it has stopped for it; what follows must still be done.
         signal.signal(signal.SIGTERM, _leave)
+        # What a shell starts in the background ignores this one, and so would the services that are started from here.
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         sys.setswitchinterval(SWITCH_INTERVAL)
         windows.start()
         stack.enter_context(rereading.running())

@@ -29,7 +29,9 @@ OPENED = Instant(1000 * NS, 5000 * NS, "boot-a")
 MOMENTS = ("opened", "deadline", "hold_until", "needed_until", "ready", "closing", "close_by")
 SCHEMA_2 = ("requested", "depends_on", "needed_until", "close_by")
 PROGRAMS = {
-    "polite": "import signal, sys; signal.signal(15, lambda *_: sys.exit(7)); print('up', flush=True); signal.pause()",
+    # Whoever runs the tests may ignore SIGINT, as what a shell starts in the background does.
+    "polite": "import signal, sys; signal.signal(15, lambda *_: sys.exit(7)); signal.signal(2, signal.SIG_DFL)\n"
+    "print('up', flush=True); signal.pause()",
     "stubborn": "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\nwhile True: signal.pause()",
     # Leaves a child behind, in another session.
     "parent": "import subprocess, sys, signal\n"
