@@ -1,5 +1,6 @@
 """What the plugin adds to a run of pytest: options and marks, the choice of tests, and a note of each as it begins."""
 
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -21,9 +22,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declares the marks."""
+    """Declares the marks; and listens to the signal by which a suite that hangs is asked where it is."""
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in all that a shell has started in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:

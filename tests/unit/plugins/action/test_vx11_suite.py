@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,15 @@ def test_an_earlier_run_of_the_suite_is_not_taken_for_this_one(
     assert sorted(path.name for path in (case_dir / "suites").iterdir()) == ["odd", "odd.2"]
 
 
+@pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN], ids=["in front", "in the background"])
+def started(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How a shell starts what runs the suite: in the background SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("started")
 def test_a_suite_that_hangs_is_ended_and_says_where(run_action: RunAction, matrix_dir: Path, case_dir: Path) -> None:
     (matrix_dir / "suites" / "hangs.py").write_text(
         "import signal\ndef test_quick(): pass\ndef test_hangs():\n    signal.pause()\n"
