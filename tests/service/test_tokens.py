@@ -63,7 +63,7 @@ def test_a_good_token_is_taken_in_each_form(process_api: Any) -> None:
     [
         {"exp": 1},
         {"exp": int(time.time()) - 60},
-        {"nbf": int(time.time()) + 600},
+        {"nbf": int(time.time()) + 86400},
         {"aud": "another-cell"},
         {"iss": "somebody-else"},
         {"sub": 5},

@@ -1,5 +1,6 @@
 """Digests of what an entry stands for: they see every change of what is built or run, and nothing else."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +155,14 @@ def test_files_that_it_reads_or_runs_count(bundle: Bundle, entry: str) -> None:
     assert bundle.digest() == before
     bundle.write("src/Dockerfile", "A=1\n")
     assert bundle.digest() != before
+
+
+@pytest.mark.parametrize("word", ["print(1)\n" * 1000, "a\\0b", "src", "../" * 2000, "/etc/hostname"])
+def test_a_word_that_names_no_file_of_the_bundle_is_a_word(bundle: Bundle, word: str) -> None:
+    text = json.dumps({"services": {"web": {"image": "a", "x-vx11": {"process": {"command": ["{python}", word]}}}}})
+    bundle.entry(text)
+    service = compose.load(bundle.folder / "catalogue.yml", {}).services["web"]
+    assert contents.files(service, bundle.allowlist) == {}
 
 
 def test_what_is_no_file_is_never_read(bundle: Bundle) -> None:
