@@ -40,7 +40,15 @@ def e2e(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest. What the machine cannot do is skipped and named at the end."""
     session.install("-e", ".", *groups("tests"))
-    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *session.posargs, interrupt_timeout=CLEAN_UP_S)
+    apart = ("--ignore", "tests/openapi")
+    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *apart, *session.posargs, interrupt_timeout=CLEAN_UP_S)
+
+
+@nox.session
+def openapi(session: nox.Session) -> None:
+    """Hold madre to the description of its API with thousands of generated requests; arguments go to pytest."""
+    session.install("-e", ".", *groups("tests", "openapi"))
+    session.run("python", "-m", "pytest", "tests/openapi", *session.posargs, interrupt_timeout=CLEAN_UP_S)
 
 
 @nox.session
@@ -71,7 +79,7 @@ def faults(session: nox.Session) -> None:
     """Run the fault suite in its full form, long and destructive; arguments go to pytest."""
     session.install("-e", ".", *groups("tests"))
     full = {"VX11_FAULTS": "full"}
-    where = session.posargs or ("tests/faults", "tests/e2e/test_seeded_faults.py", "tests/service/test_description.py")
+    where = session.posargs or ("tests/faults", "tests/e2e/test_seeded_faults.py")
     session.run("python", "-m", "pytest", *where, env=full, interrupt_timeout=CLEAN_UP_S)
 
 
