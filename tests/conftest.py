@@ -8,6 +8,7 @@ import contextlib
 import gc
 import os
 import secrets
+import signal
 import socket
 import threading
 import time
@@ -80,6 +81,10 @@ _known: dict[str, str] = {}
 
 def pytest_configure(config: pytest.Config) -> None:
     turns.register(config)
+    # What a shell starts in the background ignores these, and so would all that tests start.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

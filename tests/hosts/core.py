@@ -5,8 +5,11 @@ import secrets
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from tests.hosts.host import TestHost, until
 from vx11 import tokens
+from vx11.catalogue import allowlist, compose
 from vx11.client import Madre
 from vx11.conductor.cell import SCOPES
 from vx11.conductor.matrix import ALLOWLIST, CATALOGUE
@@ -46,6 +49,18 @@ WantedBy=multi-user.target
 """
 
 
+def _for_host(bundle: Path) -> Path:
+    """A bundle as a host has it: its images are there, and what they are built from is not."""
+    folder = bundle / "for-host"
+    folder.mkdir(exist_ok=True)
+    catalogue = yaml.safe_load((bundle / CATALOGUE).read_text(encoding="utf-8"))
+    for entry in catalogue["services"].values():
+        entry.pop("build", None)
+    (folder / CATALOGUE).write_text(yaml.safe_dump(catalogue), encoding="utf-8")
+    allowlist.update(folder / ALLOWLIST, compose.load(folder / CATALOGUE), ())
+    return folder
+
+
 class Core:
     """madre and watchdog of a host's only cell.
 
@@ -71,8 +86,9 @@ class Core:
         }
         host.put(f"{CONFIGURATION}/key", key, mode=0o600)
         host.put(f"{CONFIGURATION}/madre.yml", json.dumps(settings))
+        own = _for_host(bundle)
         for name in (CATALOGUE, ALLOWLIST):
-            host.put(f"{CONFIGURATION}/{name}", (bundle / name).read_bytes())
+            host.put(f"{CONFIGURATION}/{name}", (own / name).read_bytes())
         for part in PARTS:
             host.put(f"{UNITS}/{unit(part)}", UNIT.format(part=part, command=COMMANDS[part], out=_out(part)))
 
