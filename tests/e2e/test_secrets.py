@@ -41,8 +41,8 @@ def ran(
     tasks = [
         {"vx11.power.vx11_window": {"service": "talker", "state": "open", "ttl": "30s"}},
         {"ansible.builtin.debug": {"msg": "{{ lookup('env', 'VX11_TOKEN') }} " + PLANTED}},
-        {"vx11.power.vx11_observe": {"name": "said", "value": PLANTED}},
-        {"vx11.power.vx11_suite": {"suite": "talks"}},
+        {"vx11.power.vx11_observe": {"observations": {"said": PLANTED}}},
+        {"vx11.power.vx11_suite": {"name": "talks"}},
     ]
     return run_matrix(write_matrix(bundle, {"tells": (tasks, {"services": ["talker"]})}), "--json")
 
@@ -70,7 +70,7 @@ def killed(
     reached = tmp_path / "reached"
     os.mkfifo(reached)
     bundle = make_bundle({"talker": make_entry(SAYS, environment={"DB_PASSWORD": PLANTED}, ports=[])})
-    tells = {"vx11.power.vx11_observe": {"name": "said", "value": PLANTED}}
+    tells = {"vx11.power.vx11_observe": {"observations": {"said": PLANTED}}}
     stays = {"ansible.builtin.shell": f"echo > {reached}; while :; do sleep 300; done"}
     cases = {"first": ([tells], {}), "second": ([tells, stays], {})}
     begun = begin_run(write_matrix(bundle, cases), reached, "--json", "--cells", "1")

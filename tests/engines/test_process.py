@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from vx11.engines import procfs
+from vx11.engines.port import Running
 
 SHOWS = """
 import json, os, sys, time
@@ -21,6 +22,12 @@ time.sleep(60)
 """
 OWN = {"VX11_CELL", "VX11_WINDOW", "VX11_SERVICE", "VX11_GENERATION", "VX11_DEADLINE", "TMPDIR", "PORT"}
 INHERITED = {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "PWD", "SHLVL", "_"}
+WRITES = """
+import os, pathlib, time
+pathlib.Path(os.environ['TMPDIR'], 'mine').touch()
+print('up', flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.fixture
@@ -147,3 +154,11 @@ def test_opening_and_closing_side_by_side_do_not_disturb_each_other(process_benc
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(open_and_close, range(80))) == 80
     assert process_bench.engine.inventory(process_bench.cell) == []
+
+
+def test_what_has_lost_its_mark_takes_no_files_of_others_with_it(process_bench: Any) -> None:
+    started = process_bench.run(WRITES)
+    process_bench.says(started, "up")
+    (temporary,) = (process_bench.folder / "state").glob("tmp/*")
+    process_bench.engine.remove(Running("process"), "")
+    assert (temporary / "mine").is_file()

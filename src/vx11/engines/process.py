@@ -370,7 +370,8 @@ class ProcessEngine:
         """Removes the control group and the temporary files, and forgets the process."""
         self._end_relay(running, 0.0)
         self._drop_group(running.cgroup)
-        shutil.rmtree(self._temporary / window_id, ignore_errors=True)
+        if window_id:  # what has lost its mark has no folder of its own
+            shutil.rmtree(self._temporary / window_id, ignore_errors=True)
         with self._lock:
             self._children.pop(running.pid, None)
             self._children.pop(running.relay, None)
