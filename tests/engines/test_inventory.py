@@ -10,6 +10,7 @@ import pytest
 
 from vx11.catalogue.limits import Limits
 from vx11.engines import cgroups, procfs
+from vx11.engines.port import STOP_SIGNAL
 from vx11.engines.select import EngineName
 
 WAITS = "import time; print('up', flush=True); time.sleep(60)"
@@ -87,7 +88,8 @@ def test_a_container_that_was_never_started_is_listed_as_not_alive(docker_bench:
 def test_the_list_shows_what_start_answered(docker_bench: Any, web: dict[str, Any]) -> None:
     started = docker_bench.start(docker_bench.service(web))
     (found,) = docker_bench.engine.inventory(docker_bench.cell)
-    assert found.running == replace(started.running, pid=0, start_time=0)
+    # A list tells neither processes nor stop signals.
+    assert found.running == replace(started.running, pid=0, start_time=0, stop_signal=STOP_SIGNAL)
     assert found.what == f"container {docker_bench.inspect(started)['Name'][1:]}"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from vx11 import signals
 from vx11.engines.port import EngineError
 
 UNREACHABLE = "127.0.0.1:1/none:latest"
@@ -103,7 +104,8 @@ class TestBuild:
     ) -> None:
         entry = self.entry(docker_bench, f"{instruction}\nCMD exec sleep 60") | stated
         try:
-            assert docker_bench.start(docker_bench.service(entry)).running.stop_signal == expected
+            running = docker_bench.start(docker_bench.service(entry)).running
+            assert signals.number(running.stop_signal) == signals.number(expected)  # Podman tells numbers
         finally:
             docker_bench.clear()
             docker_bench.client.images.remove(entry["image"], force=True)
