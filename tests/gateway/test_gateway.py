@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.gateway.conftest import Host
 from vx11.catalogue import allowlist, compose
+from vx11.madre.entry import AWAITED
 
 pytestmark = pytest.mark.haproxy
 
@@ -67,8 +69,10 @@ def test_windows_are_led_to_by_their_own_names(host: Host) -> None:
     problem(host.ask("echo"), 503, "not_open")
 
 
-def test_a_service_without_http_has_no_endpoint(host: Host) -> None:
+def test_a_service_without_http_has_no_endpoint_and_nobody_waits_for_one(host: Host) -> None:
+    begun = time.monotonic()
     assert host.open("bare")["endpoints"] == []
+    assert time.monotonic() - begun < AWAITED
     problem(host.ask("bare"), 404, "service_unknown")
 
 
@@ -235,7 +239,7 @@ def test_madre_may_be_away(new_host: Callable[..., Host], eventually: Callable[.
     host.open("echo")
     host.end("madre", kill=kill)
     assert host.ask("echo").status_code == 200
-    assert problem(host.http.get("/health"), 503, "not_open")
+    assert "madre does not answer" in problem(host.http.get("/health"), 503, "madre_unavailable")
     host.start_madre()
     eventually(host.leads_to_madre)
     assert host.ask("echo").status_code == 200

@@ -27,9 +27,8 @@ TITLES = {
     408: "The request did not arrive in time",
     411: "The length of the body has to be stated",
     413: "The body is too large",
-    431: "The header is too large",
     502: "No usable answer came",
-    503: "The service is not open",
+    503: "What is meant is not there just now",
     504: "No answer came in time",
 }
 

@@ -67,11 +67,12 @@ class Entry:
             self._changed.notify_all()
 
     def await_led(self, window: Window) -> None:
-        """Returns when the gateway leads to a window, or after a moment."""
+        """Returns when the gateway leads to a window, or after a moment; at once where it cannot."""
         until = time.monotonic() + AWAITED
         with self._changed:
-            while self._led.get(window.service) != window.window_id and (left := until - time.monotonic()) > 0:
-                self._changed.wait(left)
+            while _port(window) and not self._was_gone and self._led.get(window.service) != window.window_id:
+                if not self._changed.wait(until - time.monotonic()):
+                    return
 
     def endpoints(self, window: Window) -> tuple[str, ...]:
         """Where clients reach a window; nowhere, when none of its ports speaks HTTP."""
@@ -104,7 +105,9 @@ class Entry:
         except GatewayGone as error:
             if not self._was_gone:
                 log.warning("%s; windows cannot be reached through it", error)
-            self._was_gone = True
+            with self._changed:
+                self._was_gone = True
+                self._changed.notify_all()
             return
         if self._was_gone:
             log.warning("the gateway answers again")

@@ -53,7 +53,7 @@ class Operator:
                 ("solo_madre", r"solo.?madre|only the core|dark", self._solo_madre),
                 ("last_test", r"\b(tests?|matrix|run|e2e|passed|failed)\b", self._last_test),
                 ("why_closed", r"\bwhy\b.*\bclos|\bclosed\b|\bcrash|\bstopped\b", self._closed),
-                ("closes_when", r"\bwhen\b|\bhow long\b|\btime left\b|\bexpire|\bremain|\bdeadline", self._time),
+                ("closes_when", r"\bwhen\b|\bhow long\b|\btime left\b|\bexpire|\bremain|\bdeadline", self._open),
                 ("opened_by", r"\bwho\b", self._who),
                 ("usage", r"\b(use|uses|using|usage|cpu|processor|memory|load)\b", self._usage),
                 ("services", r"\b(services|catalogue|catalog)\b|\bcan (i|be) open", self._services),
@@ -98,9 +98,6 @@ class Operator:
         held = ", held" if window.hold else ""
         state = f"closes in {left}{held}" if window.state is State.OPEN else f"is {window.state.value}"
         return f"{window.service} {'is open, ' if window.state is State.OPEN else ''}{state}."
-
-    def _time(self, message: str) -> str:
-        return self._open(message)
 
     def _who(self, message: str) -> str:
         windows = self._meant(message, self._windows.windows() or self._windows.closed()[:1])
