@@ -146,18 +146,16 @@ def test_large_bodies_pass(host: Host) -> None:
     assert host.ask("echo", "/", "PUT", content=b"x" * 8_000_000).json()["size"] == 8_000_000
 
 
+def request(host: Host, service: str = "echo", *more: str) -> bytes:
+    """A request as a client writes it on a connection of its own."""
+    lines = [f"GET /svc/{service}/ HTTP/1.1", "Host: x", f"X-VX11-Token: {host.token(f'svc:{service}')}", *more]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
 def upgraded(host: Host, service: str = "echo") -> socket.socket:
     """A connection that is no HTTP any more, as WebSockets are none."""
     link = host.connect()
-    token = host.token(f"svc:{service}")
-    lines = [
-        f"GET /svc/{service}/ HTTP/1.1",
-        "Host: x",
-        f"X-VX11-Token: {token}",
-        "Connection: Upgrade",
-        "Upgrade: pipe",
-    ]
-    link.sendall("\r\n".join([*lines, "", ""]).encode())
+    link.sendall(request(host, service, "Connection: Upgrade", "Upgrade: pipe"))
     said = link.recv(1000)
     assert said.startswith(b"HTTP/1.1 101 "), said
     return link
@@ -170,6 +168,15 @@ def echoes(link: socket.socket, text: bytes = b"hello") -> bool:
         return link.recv(1000) == text
     except OSError:
         return False
+
+
+def idle(host: Host) -> socket.socket:
+    """A connection that was answered and waits for its next request."""
+    link = host.connect()
+    link.sendall(request(host))
+    said = link.recv(65536)
+    assert said.startswith(b"HTTP/1.1 200 "), said
+    return link
 
 
 def test_an_upgraded_connection_ends_with_its_window(host: Host) -> None:
@@ -206,7 +213,7 @@ def test_grpc_passes_by_host_name(host: Host) -> None:
 def test_a_catalogue_that_changes_drops_nothing(new_host: Callable[..., Host], eventually: Callable[..., Any]) -> None:
     host = new_host()
     host.open("echo")
-    with upgraded(host) as link:
+    with upgraded(host) as link, idle(host) as waiting:
         failed, stopping = [], threading.Event()
 
         def keep_asking() -> int:
@@ -228,6 +235,8 @@ def test_a_catalogue_that_changes_drops_nothing(new_host: Callable[..., Host], e
             assert asking.result() > 0
         assert failed == []
         assert echoes(link)
+        waiting.sendall(request(host))
+        assert waiting.recv(65536).startswith(b"HTTP/1.1 200 ")
         path.write_text("services: [", encoding="utf-8")
         eventually(lambda: "goes on as it was" in host.said("gateway"))
         assert host.ask("echo").status_code == 200
