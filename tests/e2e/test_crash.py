@@ -58,7 +58,7 @@ def test_what_it_left_is_ended_and_its_books_are_closed(dead: Any, left_of: Call
     found = [one for process in pair for one in json.loads(process.communicate(timeout=60)[0])]
 
     assert [process.returncode for process in pair] == [0, 0]
-    expected = {"test_id": run.test_id, "aborted": ["second", "third"], "damage": None, "uncleared": None, "left": []}
+    expected = {"test_id": run.test_id, "aborted": ["second", "third"], "damage": None, "left_out": None, "left": []}
     assert found == [expected]
     assert (left_of(dead.temporary), engine.residue(run.cells[0])) == ([], [])
     (entry,) = json.loads((dead.evidence / "index.json").read_text())["runs"].values()

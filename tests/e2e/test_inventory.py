@@ -279,7 +279,7 @@ def test_the_next_start_closes_the_windows_of_a_run_whose_conductor_died(
     write_inventory({"a": known(host)})
     assert recovered(begun.evidence) == (
         0,
-        [{"test_id": found["test_id"], "aborted": ["first"], "damage": None, "uncleared": None, "left": []}],
+        [{"test_id": found["test_id"], "aborted": ["first"], "damage": None, "left_out": None, "left": []}],
     )
     assert windows(host) == ["other"]
     assert host.is_alive()

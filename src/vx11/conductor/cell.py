@@ -26,8 +26,9 @@ from vx11.engines import procfs, select
 from vx11.engines.port import CAPABILITIES, Engine, EngineError
 from vx11.engines.select import EngineName
 from vx11.errors import EnvironmentProblem, Vx11Error
-from vx11.evidence import keys, layout
+from vx11.evidence import drafts, keys, layout
 from vx11.evidence.reading import records, segments
+from vx11.evidence.redact import Redactor
 from vx11.statefiles import write_json
 
 START_TIMEOUT = 30.0
@@ -50,13 +51,20 @@ class Cell:
         engine: what runs services.
         evidence: the folder below which its madre writes evidence, in a folder of its name.
         profile: throttle profile of its windows.
+        redactor: clears its logs; learns its secrets.
     """
 
     kind: Literal["cell", "host"] = "cell"
     interval = 0.5
 
     def __init__(
-        self, name: str, bundle: Path, engine: EngineName, evidence: Path, profile: str = profiles.DEFAULT
+        self,
+        name: str,
+        bundle: Path,
+        engine: EngineName,
+        evidence: Path,
+        profile: str = profiles.DEFAULT,
+        redactor: Redactor | None = None,
     ) -> None:
         self.name = self.mark = name
         self.folder = Path(tempfile.mkdtemp(prefix=folder_prefix(name)))
@@ -78,6 +86,8 @@ class Cell:
         self.token = tokens.issue(
             tokens.read_key(self._key), subject="conductor", scopes=SCOPES, ttl=TOKEN_TTL, cell=name
         )
+        self._redactor = redactor or Redactor()
+        self._redactor.learn([self.token, *key_in(self.folder)])
 
     def about(self) -> Sequence[str]:
         """Its engine, why it is this one, and what it cannot do here."""
@@ -213,10 +223,6 @@ class Cell:
         """A client of its power API, whose answers may take so many seconds."""
         return Madre(self.url, self.token, timeout)
 
-    def secrets(self) -> Sequence[str]:
-        """What must not be in evidence."""
-        return (self.token, *key_in(self.folder))
-
     def inventory(self, scratch: Path) -> Inventory:
         """One host, which is this machine."""
         host = {
@@ -324,7 +330,7 @@ class Cell:
             self.engine.purge(self.name)
             return [*self.engine.residue(self.name), *(f"process {pid}" for pid in procfs.marked(PART_OF, self.name))]
         finally:
-            keep_logs(self.folder, self.evidence)
+            keep_logs(self.folder, self.evidence, self._redactor)
             shutil.rmtree(self.folder)
 
 
@@ -346,12 +352,12 @@ def end_parts(names: Collection[str]) -> bool:
     return procfs.end_all(lambda: [pid for name in names for pid in procfs.marked(PART_OF, name)], KILL_TIMEOUT)
 
 
-def keep_logs(folder: Path, evidence: Path) -> None:
-    """Copies the logs of a core to its evidence. They are for people: a full disk is no reason to leave more behind."""
+def keep_logs(folder: Path, evidence: Path, redactor: Redactor) -> None:
+    """Takes the logs of a core into its evidence. They are for people: a full disk leaves no more behind."""
     for log in LOGS:
         if (folder / log).is_file() and evidence.is_dir():
             with contextlib.suppress(OSError):
-                shutil.copyfile(folder / log, evidence / log)
+                drafts.take_in_file(folder / log, evidence / log, redactor)
 
 
 def _environment(cell: str) -> dict[str, str]:

@@ -26,10 +26,10 @@ from vx11.conductor.judge import Verdict
 from vx11.engines import select
 from vx11.engines.port import EngineError
 from vx11.errors import InputError, Vx11Error
-from vx11.evidence import layout, verify
+from vx11.evidence import drafts, layout, verify
 from vx11.evidence.chain import Chain
 from vx11.evidence.keys import PublicKeys, Signer
-from vx11.evidence.reading import GENESIS, RECOVERED
+from vx11.evidence.reading import GENESIS, LEFT_OUT, RECOVERED
 from vx11.evidence.redact import Redactor
 from vx11.statefiles import held_lock
 
@@ -45,14 +45,14 @@ class Recovered:
     Attributes:
         aborted: cases that got their verdict now.
         damage: what is wrong with its evidence, empty when it is sound. What is damaged is not added to.
-        uncleared: why its files may still have secrets, empty when those that it knew were taken out.
+        left_out: why what its cores said, and what a try wrote that was not over, was left out; empty when it was not.
         left: what could not be done; then the books stay open, and the next start tries again.
     """
 
     test_id: str
     aborted: Sequence[str] = ()
     damage: str = ""
-    uncleared: str = ""
+    left_out: str = ""
     left: Sequence[str] = ()
 
     def __str__(self) -> str:
@@ -60,8 +60,8 @@ class Recovered:
             return f"the run {self.test_id} lost its conductor, and is not recovered yet: {'; '.join(self.left)}"
         cases = f"; aborted: {', '.join(self.aborted)}" if self.aborted else ""
         damage = f"; its evidence is damaged: {self.damage}" if self.damage else ""
-        uncleared = f"; its files may have secrets: {self.uncleared}" if self.uncleared else ""
-        return f"the run {self.test_id} had lost its conductor, and is recovered{cases}{damage}{uncleared}"
+        out = f"; {LEFT_OUT}: {self.left_out}" if self.left_out else ""
+        return f"the run {self.test_id} had lost its conductor, and is recovered{cases}{damage}{out}"
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, for whoever reads it with a program."""
@@ -69,7 +69,7 @@ class Recovered:
             "test_id": self.test_id,
             "aborted": list(self.aborted),
             "damage": self.damage or None,
-            "uncleared": self.uncleared or None,
+            "left_out": self.left_out or None,
             "left": list(self.left),
         }
 
@@ -103,12 +103,13 @@ def _recovered(path: Path) -> Recovered | None:
     try:
         if run.is_conducted() or _is_written(chain):
             return None
-        redactor = Redactor()
-        left = _end(run, path.parent, redactor) if run.is_of_this_boot() else []
+        damage = [str(finding) for finding in verify.chain(chain, PublicKeys()).findings]
+        secrets, left_out = _secrets(verify.sound_part(chain), is_whole=not damage)
+        left = _end(run, path.parent, None if left_out else Redactor(secrets)) if run.is_of_this_boot() else []
         left += _close_windows(run.visit) if run.visit else []
         if left:
             return Recovered(run.test_id, left=left)
-        done = _close_books(run, path.parent, chain, redactor)
+        done = _close_books(run, path.parent, damage, left_out)
         path.unlink()
     except (Vx11Error, OSError) as error:
         return Recovered(run.test_id, left=[str(error)])
@@ -127,11 +128,11 @@ def _is_written(chain: Path) -> bool:
     return False
 
 
-def _end(run: Conducted, folder: Path, redactor: Redactor) -> list[str]:
+def _end(run: Conducted, folder: Path, redactor: Redactor | None) -> list[str]:
     """Ends all that a run started; answers what is left. The cores go first, so that nobody opens anything anew.
 
     Args:
-        redactor: learns the keys of the cells, which go with them.
+        redactor: clears what is taken into the evidence; None to leave that out.
     """
     if not end_parts(run.cells):
         return [f"processes of the run {run.test_id} do not end"]
@@ -139,8 +140,11 @@ def _end(run: Conducted, folder: Path, redactor: Redactor) -> list[str]:
     for cell in run.cells:
         left += _purge(run, cell)
         for temporary in _folders(run, cell):
-            redactor.learn(key_in(temporary))
-            keep_logs(temporary, folder / "cells" / cell)
+            if redactor:
+                redactor.learn(key_in(temporary))
+                keep_logs(temporary, folder / "cells" / cell, redactor)
+                for draft in drafts.below(temporary / layout.DRAFTS):
+                    drafts.take_in(draft, folder / layout.CASES / draft.parent.name / draft.name, redactor)
             shutil.rmtree(temporary)
     return left
 
@@ -184,34 +188,34 @@ def _folders(run: Conducted, cell: str) -> Iterator[Path]:
             yield path
 
 
-def _close_books(run: Conducted, folder: Path, chain: Path, redactor: Redactor) -> Recovered:
+def _close_books(run: Conducted, folder: Path, damage: Sequence[str], left_out: str) -> Recovered:
     """A verdict for every planned case, a chain that is closed, a head, an entry in the index."""
-    signer, told = Signer.of(), verify.sound_part(chain)
+    signer, chain = Signer.of(), folder / layout.CHAIN
+    told = verify.sound_part(chain)
     known = {str(item["subject"]): str(item["data"]["verdict"]) for item in told if item["action"] == "verdict"}
     aborted = [case for case in run.cases if case not in known]
     counts = dict(Counter([*known.values(), *(Verdict.ABORTED.value for _ in aborted)]))
-    damage = [str(finding) for finding in verify.chain(chain, PublicKeys()).findings]
-    hidden, uncleared = _secrets(told, signer, is_whole=not damage)
-    redactor.learn(hidden)
-    doubt = {"uncleared": uncleared} if uncleared else {}
+    doubt = {"left_out": left_out} if left_out else {}
     if not damage:
         _append(run, chain, signer, aborted, {"verdicts": counts, **doubt})
     records = verify.sound_part(chain)
     head = str(records[-1]["hash"]) if records else GENESIS
-    layout.redact(folder, redactor)
+    for place in folder.glob(f"{layout.CASES}/*/*"):
+        if place.is_symlink():  # to what was left out, or is gone
+            place.unlink()
     with contextlib.suppress(InputError):  # it had not come so far that there would be something to report
         report.write(report.read(folder), folder / "report")
     layout.finish(folder, run.test_id, len(records), head, signer)
     entry = {"state": "aborted", "why": WHY, "verdicts": counts, "records": len(records), "head": head, **doubt}
     layout.index(folder.parent, run.test_id, folder=folder.name, **entry, **({"damage": damage} if damage else {}))
-    return Recovered(run.test_id, aborted, "; ".join(damage), uncleared)
+    return Recovered(run.test_id, aborted, "; ".join(damage), left_out)
 
 
-def _secrets(told: Sequence[Mapping[str, Any]], signer: Signer, *, is_whole: bool) -> tuple[list[str], str]:
+def _secrets(told: Sequence[Mapping[str, Any]], *, is_whole: bool) -> tuple[list[str], str]:
     """The secrets that a run knew, and why there may be others; before it told what it runs nothing had any."""
     for record in told:
         if record["action"] == "run_started":
-            return confidential.of_run(record["data"], signer)
+            return confidential.of_run(record["data"], Signer.of())
     return [], "" if is_whole else "the values of secrets are not known: the chain does not tell which bundle was run"
 
 

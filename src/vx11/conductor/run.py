@@ -326,9 +326,8 @@ class _Run:
     def _make_cells(self, places: list[Place]) -> None:
         root = self.folder.path / "cells"
         for name in self._conducted.cells:
-            cell = Cell(name, self.plan.folder, self.options.engine, root, self.options.profile)
+            cell = Cell(name, self.plan.folder, self.options.engine, root, self.options.profile, self._redactor)
             places.append(cell)
-            self._redactor.learn(cell.secrets())
         self._conducted.on(cell.engine.name).write(self.folder.path)
 
     def _visit(self, places: list[Place]) -> None:
@@ -473,15 +472,12 @@ class _Run:
     def _attempt(self, place: Place, case: Case, number: int) -> CaseResult:
         place.ready_for(case)
         self.chain.append(CONDUCTOR, "case_started", case.id, {"attempt": number, place.kind: place.name})
-        folder = self.folder.attempt(case.id, number)
         at = partial(self.progress.at, case)
-        try:
+        with self.folder.attempt(case.id, number, place.folder) as folder:
             result = replace(Attempt(self.around, place, case, folder, number, at).result(), host=_host(place))
             if result.message and (lost := place.unusable()):
                 result = replace(result, message=f"{lost}; {result.message}")
             write_json(folder / "verdict.json", {"schema": 1, **report.as_json(result)})
-        finally:
-            self.folder.redact(folder)
         return result
 
     def _verdict(self, result: CaseResult) -> None:
@@ -518,7 +514,6 @@ class _Run:
             self._record("run_failed", self.folder.test_id, {"why": self.problem})
         self._record("run_finished", self.folder.test_id, {"state": state, "verdicts": counts})
         with self._giving_up_on_problems():
-            self.folder.redact()
             self._report()
         with self._giving_up_on_problems():
             self.folder.finish()

@@ -25,7 +25,7 @@ from vx11.evidence.layout import (
     digests,
     tombstone_of,
 )
-from vx11.evidence.reading import INTENT, RECOVERED, WATCHDOG, records, segments
+from vx11.evidence.reading import INTENT, LEFT_OUT, RECOVERED, WATCHDOG, records, segments
 from vx11.evidence.verify import ChainReport, Finding, Kind, State
 from vx11.statefiles import read_json
 
@@ -187,8 +187,8 @@ class _Checking:
     def _note(self, where: str, action: str, told: Mapping[str, Any]) -> None:
         if action == INTENT:
             self._intent(where, told)
-        elif told.get("uncleared"):
-            self.report.notes.append(f"{where}: the files of the run may have secrets: {told['uncleared']}")
+        elif told.get("left_out"):
+            self.report.notes.append(f"{where}: {LEFT_OUT}: {told['left_out']}")
 
     def _intent(self, where: str, told: Mapping[str, Any]) -> None:
         """The copy of a patch intent that people have: what they do with it is no fault of the evidence."""

@@ -5,7 +5,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vx11.clock import stamp
+from vx11.evidence import drafts
 from vx11.evidence.appending import EvidenceError
 from vx11.evidence.chain import Chain
 from vx11.evidence.keys import PUBLIC, PublicKey, Signer
@@ -23,7 +23,8 @@ SCHEMA = 1
 # In a run's folder: who conducts it, for as long as its books are open; then the digests of all files.
 CONDUCTOR, MANIFEST = "conductor.json", "manifest.json"
 CHAIN, REPORT = "evidence.jsonl", "report"
-_CHAIN = re.compile(r"(evidence|watchdog)(-\d+)?\.jsonl")
+# In a run's folder, and in that of a place that its cases run in.
+CASES, DRAFTS = "cases", "drafts"
 # In an evidence root: the runs, and what became of each.
 INDEX, HEADS = "index.json", "heads.jsonl"
 BEGAN, FINISHED, PRUNED = "run_began", "run_finished", "run_pruned"
@@ -38,7 +39,7 @@ class RunFolder:
 
     Args:
         signer: makes the seals.
-        redactor: knows secrets, which are kept out of the chain and taken out of the files.
+        redactor: knows secrets, which are kept out of the chain and of what tries leave.
 
     Raises:
         EvidenceError: the evidence root cannot be written.
@@ -70,19 +71,31 @@ class RunFolder:
         """
         add_head(self.root, BEGAN, self.test_id, {"folder": self.path.name}, self._signer)
 
-    def attempt(self, case: str, number: int) -> Path:
-        """The folder of one try of a case, made anew."""
-        folder = self.path / "cases" / case / str(number)
-        (folder / "suites").mkdir(parents=True)
-        return folder
+    def folder_of(self, case: str, number: int) -> Path:
+        """Where one try of a case is."""
+        return self.path / CASES / case / str(number)
+
+    @contextlib.contextmanager
+    def attempt(self, case: str, number: int, private: Path) -> Iterator[Path]:
+        """The folder of one try, made anew; what is written to it is evidence when the try is over, without secrets.
+
+        Args:
+            private: a folder that nobody else can read, which has it until then, see `drafts`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        draft, folder = private / DRAFTS / case / str(number), self.folder_of(case, number)
+        drafts.begin(draft, folder)
+        try:
+            (folder / "suites").mkdir()
+            yield folder
+        finally:
+            drafts.take_in(draft, folder, self._redactor)
 
     def index(self, **entry: Any) -> None:
         """Writes what is known of this run into the index of the root; called again, it updates."""
         index(self.root, self.test_id, folder=self.path.name, **entry)
-
-    def redact(self, below: Path | None = None) -> None:
-        """Takes the secrets out of its files, see `redact`."""
-        redact(self.path, self._redactor, below)
 
     def finish(self) -> None:
         """Closes the chain and finishes the folder, see `finish`."""
@@ -187,31 +200,6 @@ def _runs_of(path: Path) -> dict[str, Any]:
         path.replace(path.with_name(f"index.broken-{time.time_ns()}.json"))
         return {}
     return runs
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
-
-
-def redact(folder: Path, redactor: Redactor, below: Path | None = None) -> None:
-    """Takes secrets out of the files of a run; none gets into a chain.
-
-    Args:
-        below: a folder of it, if only what lies there is meant.
-
-    Raises:
-        OSError: a file cannot be read, or written.
-    """
-    for path in _files(below or folder):
-        content = path.read_bytes()
-        if not _is_chain(path.relative_to(folder)) and (redacted := redactor.content(content)) != content:
-            path.write_bytes(redacted)
-
-
-def _is_chain(path: Path) -> bool:
-    """Whether a file of a run, by its place in it, is the conductor's chain, or one of a cell."""
-    is_in_place = path.parent == Path() or path.match("cells/*/*.jsonl") and len(path.parts) == 3
-    return is_in_place and _CHAIN.fullmatch(path.name) is not None
 
 
 def digest(path: Path) -> str:

@@ -16,6 +16,8 @@ GENESIS = "0" * 64
 SEALED, WITNESSED = "sealed", "witnessed"
 # What the chain of a run tells of a patch intent, and of a conductor that died.
 INTENT, RECOVERED = "patch_intent", "run_recovered"
+# What is said, before the reason, of a run whose conductor died and whose secrets nobody knows any more.
+LEFT_OUT = "what could not be cleared of secrets was left out"
 # The chain of a watchdog, beside that of its madre.
 WATCHDOG = "watchdog.jsonl"
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,12 +19,12 @@ from vx11.conductor.conducted import Conducted, Guest, Visit
 from vx11.conductor.crashed import Recovered
 from vx11.engines import procfs
 from vx11.errors import InputError
-from vx11.evidence import audit
+from vx11.evidence import audit, drafts
 from vx11.evidence.audit import Trust
 from vx11.evidence.chain import Chain
 from vx11.evidence.keys import Signer
 from vx11.evidence.layout import CONDUCTOR, RunFolder
-from vx11.evidence.reading import records
+from vx11.evidence.reading import LEFT_OUT, records
 from vx11.statefiles import held_lock
 
 STARTED = 1_795_242_600 * 10**9
@@ -83,7 +84,7 @@ CATALOGUE = "services: {{web: {{image: web, environment: {{DB_PASSWORD: {}}}}}}}
 
 @pytest.fixture
 def catalogue(folder: Path, tmp_path: Path) -> Path:
-    """That of the run, whose second case is broken off; its playbook has a secret."""
+    """That of the run, whose second case is broken off; what it wrote has a secret."""
     path = tmp_path / "bundle" / "catalogue.yml"
     path.parent.mkdir()
     path.write_text(CATALOGUE.format(SECRET), encoding="utf-8")
@@ -91,48 +92,65 @@ def catalogue(folder: Path, tmp_path: Path) -> Path:
     chain = Chain(folder / "evidence.jsonl", Signer.of())
     chain.append("conductor", "run_started", ID, {"matrix": str(path.parent / "matrix.yml"), "secrets": told})
     chain.close()
-    playbook = folder / "cases" / "two" / "1" / "playbook.yml"
-    playbook.parent.mkdir(parents=True)
-    playbook.write_text(f"- tell: {SECRET} {KEY}\n", encoding="utf-8")
     return path
 
 
-def test_secrets_of_the_bundle_and_keys_of_cells_are_taken_out(folder: Path, note: Conducted, catalogue: Path) -> None:
+@pytest.fixture
+def left(folder: Path, note: Conducted) -> Path:
+    """The temporary folder of its first cell, which said a secret, and in which the second case was going on."""
     left = Path(note.temporary) / f"vx11-{ID}-1-abcdefgh"
     left.mkdir()
     (left / "key").write_text(f"{KEY}\n")
+    (left / "madre.log").write_text(f"{SECRET}, she said\n")
+    (folder / "cells" / f"{ID}-1").mkdir(parents=True)
+    draft = left / "drafts" / "two" / "1"
+    drafts.begin(draft, folder / "cases" / "two" / "1")
+    (draft / "playbook.yml").write_text(f"- tell: {SECRET} {KEY}\n", encoding="utf-8")
+    return left
+
+
+def test_what_was_going_on_is_taken_in_without_secrets(folder: Path, catalogue: Path, left: Path) -> None:
     assert crashed.recover(folder.parent) == [Recovered(ID, ["two"])]
     assert (folder / "cases/two/1/playbook.yml").read_text() == "- tell: [redacted] [redacted]\n"
-    assert "uncleared" not in entry(folder)
+    assert (folder / f"cells/{ID}-1/madre.log").read_text() == "[redacted], she said\n"
+    assert "left_out" not in entry(folder)
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(
-    ("change", "why", "is_cleared"),
+    ("change", "why"),
     [
-        (lambda path: path.unlink(), "are not known: CATALOGUE is gone, or cannot be used any more", False),
-        (lambda path: path.write_text("services: {web: {}}\n"), "are not known: CATALOGUE is gone, or cannot", False),
-        (lambda path: path.write_text(CATALOGUE.format("another-one")), "may not be known: CATALOGUE does not", False),
+        (lambda path: path.unlink(), "are not known: CATALOGUE is gone, or cannot be used any more"),
+        (lambda path: path.write_text("services: {web: {}}\n"), "are not known: CATALOGUE is gone, or cannot"),
+        (lambda path: path.write_text(CATALOGUE.format("another-one")), "may not be known: CATALOGUE does not"),
         (
             lambda path: path.write_text(CATALOGUE.format(f"{SECRET}, API_KEY: another-one")),
             "may not be known: CATALOGUE does not say those that the run began with",
-            True,
         ),
     ],
     ids=["gone", "broken", "changed", "more"],
 )
-def test_a_bundle_that_is_not_as_it_was_is_told(
-    folder: Path, catalogue: Path, change: Callable[[Path], object], why: str, is_cleared: bool
+def test_what_cannot_be_cleared_is_left_out(
+    folder: Path, catalogue: Path, left: Path, change: Callable[[Path], object], why: str
 ) -> None:
     change(catalogue)
     (done,) = crashed.recover(folder.parent)
-    assert why.replace("CATALOGUE", str(catalogue)) in done.uncleared
-    assert done.uncleared in str(done)
-    assert entry(folder)["uncleared"] == done.uncleared
+    assert why.replace("CATALOGUE", str(catalogue)) in done.left_out
+    assert done.left_out in str(done)
+    assert entry(folder)["left_out"] == done.left_out
     (told,) = (one["data"] for one in records(folder / "evidence.jsonl") if one["action"] == "run_recovered")
-    assert told["uncleared"] == done.uncleared
-    note = f"evidence.jsonl: the files of the run may have secrets: {done.uncleared}"
+    assert told["left_out"] == done.left_out
+    note = f"evidence.jsonl: {LEFT_OUT}: {done.left_out}"
     assert note in audit.check(folder, Trust.by(Signer.of())).notes
-    assert (SECRET not in (folder / "cases/two/1/playbook.yml").read_text()) is is_cleared
+    assert [list((folder / name).rglob("*.*")) for name in ("cases", "cells")] == [[], []]
+    assert not left.exists()
+
+
+def test_what_has_gone_with_a_reboot_leaves_no_link(folder: Path, note: Conducted, catalogue: Path, left: Path) -> None:
+    shutil.rmtree(left)
+    replace(note, boot_id="of another boot").write(folder)
+    assert crashed.recover(folder.parent) == [Recovered(ID, ["two"])]
+    assert list((folder / "cases" / "two").iterdir()) == []
 
 
 def test_secrets_stand_in_the_catalogue_in_files_and_in_the_environment(

@@ -44,7 +44,9 @@ def root(tmp_path: Path, signer: Signer) -> Path:
         run.begin()
         about = {"matrix": "matrix.yml", "matrix_sha256": "ab" * 32, "cases": ["TC-001"]}
         run.chain.append("conductor", "run_started", test_id, about)
-        (run.attempt("TC-001", 1) / "verdict.json").write_text("{}")
+        folder = run.folder_of("TC-001", 1)
+        folder.mkdir(parents=True)
+        (folder / "verdict.json").write_text("{}")
         verdict = {"verdict": "passed", "message": "", "attempts": 1}
         run.chain.append("conductor", "verdict", "TC-001", verdict)
         cell = Chain(run.path / "cells" / f"{test_id}-1" / "evidence.jsonl")
@@ -436,7 +438,7 @@ def intent(root: Path, signer: Signer) -> Path:
     (folder / "intent.json").write_text("{}")
     run = RunFolder(root, "e2e-3", STARTED + 9 * 10**9, signer)
     run.chain.append("conductor", "run_started", "e2e-3", {"cases": ["TC-001"]})
-    shutil.copytree(folder, run.attempt("TC-001", 1) / "intent")
+    shutil.copytree(folder, run.folder_of("TC-001", 1) / "intent")
     told = {"written": True, "folder": str(folder), "sha256": {path.name: digest(path) for path in folder.iterdir()}}
     run.chain.append("conductor", "patch_intent", "TC-001", told)
     run.chain.append("conductor", "patch_intent", "TC-001", {"written": False, "why": "no room"})
@@ -743,7 +745,8 @@ def test_what_a_writer_leaves_that_was_killed_is_no_tampering(root: Path, signer
 
 def test_files_of_any_name_and_links_are_part_of_a_run(tmp_path: Path, signer: Signer) -> None:
     run = RunFolder(tmp_path, "e2e-3", STARTED, signer)
-    suites = run.attempt("TC-001", 1) / "suites"
+    suites = run.folder_of("TC-001", 1) / "suites"
+    suites.mkdir(parents=True)
     odd = suites / os.fsdecode(b"caf\xe9.txt")
     odd.touch()
     (suites / "latest").symlink_to("nowhere")

@@ -27,7 +27,8 @@ def started(root: Path, test_id: str = "e2e-1", *cases: str) -> RunFolder:
 def verdict(run: RunFolder, case: str, word: str, attempts: int = 1, **tried: Any) -> None:
     """A case has its verdict; with `tried` its last try left a file."""
     if tried:
-        folder = run.attempt(case, attempts)
+        folder = run.folder_of(case, attempts)
+        folder.mkdir(parents=True)
         (folder / "verdict.json").write_text(json.dumps({"schema": 1, "case": case, **tried}), encoding="utf-8")
     run.chain.append(C, "verdict", case, {"verdict": word, "message": f"{case} {word}", "attempts": attempts})
 

@@ -89,7 +89,8 @@ class RunMaker:
             self.cells[cell].append("madre", "started", cell, {"engine": "process", "why": "asked for"})
         began = self.clock.boot_ns
         self.folder.chain.append("conductor", "case_started", result.case, {"attempt": result.attempt, **where})
-        folder = self.folder.attempt(result.case, result.attempt)
+        folder = self.folder.folder_of(result.case, result.attempt)
+        folder.mkdir(parents=True)
         happened = [(at, window, action, data) for window in windows for at, action, data in window.happened]
         for at, window, action, data in sorted(happened, key=lambda item: item[0]):
             self.clock.boot_ns = began + round(at * SECOND)

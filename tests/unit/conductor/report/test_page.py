@@ -129,7 +129,7 @@ def test_every_link_leads_somewhere(make_run: Callable[..., Any], tmp_path: Path
     folder = maker.attempt(CaseResult("TC-001", Verdict.FAILED, duration=1.0, intent=str(intent)))
     (folder / "runner").mkdir()
     (folder / "runner" / "stdout").write_text("said")
-    (folder / "suites" / 'a "b" #1%20<i>').mkdir()
+    (folder / "suites" / 'a "b" #1%20<i>').mkdir(parents=True)
     (folder / "suites" / 'a "b" #1%20<i>' / "output.log").write_text("said")
     maker.verdict("TC-001", Verdict.FAILED)
     path = maker.finish()
