@@ -49,7 +49,7 @@ WantedBy=multi-user.target
 """
 
 
-def _for_host(bundle: Path) -> Path:
+def for_host(bundle: Path) -> Path:
     """A bundle as a host has it: its images are there, and what they are built from is not."""
     folder = bundle / "for-host"
     folder.mkdir(exist_ok=True)
@@ -86,7 +86,7 @@ class Core:
         }
         host.put(f"{CONFIGURATION}/key", key, mode=0o600)
         host.put(f"{CONFIGURATION}/madre.yml", json.dumps(settings))
-        own = _for_host(bundle)
+        own = for_host(bundle)
         for name in (CATALOGUE, ALLOWLIST):
             host.put(f"{CONFIGURATION}/{name}", (own / name).read_bytes())
         for part in PARTS:

@@ -28,10 +28,11 @@ MAY_IMPORT = {
     "windows": LEAVES | {"engines", "catalogue", "evidence"},
     "gateway": LEAVES | {"tokens", "catalogue"},
     "madre": LEAVES | {"tokens", "revocations", "gateway", "windows", "engines", "catalogue", "evidence"},
+    "core": LEAVES | {"catalogue", "madre", "engines"},
     "recovery": LEAVES | {"evidence"},
     "conductor": LEAVES | {"client", "tokens", "engines", "catalogue", "evidence", "recovery"},
     "cli": LEAVES
-    | {"client", "watch", "tokens", "revocations", "conductor", "madre", "gateway"}
+    | {"client", "watch", "tokens", "revocations", "conductor", "madre", "gateway", "core"}
     | {"engines", "catalogue", "evidence", "recovery"},
     "__main__": {"cli"},
     "__init__": set[str](),

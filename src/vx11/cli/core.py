@@ -8,13 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vx11.cli.base import FAILED, EngineChoice, JsonFlag, app, echo, group
+from vx11.cli.base import FAILED, EngineChoice, JsonFlag, app, echo, group, seconds
+from vx11.errors import InputError
 
 if TYPE_CHECKING:
     from vx11.catalogue.allowlist import Difference
 
 allowlist_app = group("Which services may be opened.")
 app.add_typer(allowlist_app, name="allowlist")
+core_app = group("The core of an installed host: its units, and whether it keeps to its rules.")
+app.add_typer(core_app, name="core")
+ConfigOption = Annotated[
+    Path, typer.Option(envvar="VX11_CONFIG", help="The configuration of the madre, with its part `gateway`.")
+]
+ServicesOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="What the core consists of [default: /etc/vx11/core_services.yaml, else what is shipped].",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
@@ -100,6 +113,54 @@ def watchdog(
     places = ["--state", str(chosen.cell_state), "--evidence", str(chosen.cell_evidence)]
     # A process of its own, with nothing of this one's imports.
     os.execv(sys.executable, [sys.executable, "-I", "-m", "vx11.watchdog", *places])  # noqa: S606
+
+
+@core_app.command("render")
+def core_render(
+    config: ConfigOption,
+    to: Annotated[Path, typer.Option(help="Folder to write below; / installs it.")],
+    services: ServicesOption = None,
+    python: Annotated[Path, typer.Option(help="The interpreter that has vx11 on the host.")] = Path(sys.executable),
+    as_json: JsonFlag = False,
+) -> None:
+    """Writes the units of the core for systemd, its users and its folders; says which files are new."""
+    from vx11.core import services as parts
+    from vx11.core import units
+    from vx11.madre import settings
+
+    installed = units.Installed(config.absolute(), python)
+    changed = units.write(units.render(parts.load(services), settings.load(config, {}), installed), to)
+    told = [str(path) for path in changed]
+    echo({"changed": told}, as_json, lambda: told or ["nothing has changed"])
+
+
+@core_app.command("check")
+def core_check(
+    config: ConfigOption,
+    services: ServicesOption = None,
+    management_port: Annotated[list[int] | None, typer.Option(help="A port that is your own [default: 22].")] = None,
+    idle: Annotated[str, typer.Option(help="How long it is measured what the core uses.")] = "5s",
+    as_json: JsonFlag = False,
+) -> None:
+    """Asks whether an installed core keeps to its rules; ends with 1 when it does not. Needs root, changes nothing."""
+    from vx11.core import check
+    from vx11.core import services as parts
+    from vx11.madre import settings
+
+    chosen = settings.load(config, {})
+    if chosen.gateway is None:
+        raise InputError.of("this configuration has no part `gateway`, so there is no installed core", config)
+    ports = management_port or list(check.MANAGEMENT)
+    installed = check.Installation(parts.load(services), chosen, chosen.gateway.url, ports).looked_at()
+    found = check.check(installed, seconds(idle, "--idle"))
+    words = {True: "holds", False: "DOES NOT", None: "unknown"}
+    echo(
+        {"holds": all(one.holds for one in found), "findings": [one.to_json() for one in found]},
+        as_json,
+        lambda: [f"{one.rule or '?'}  {words[one.holds]:8}  {one.question}: {one.seen}" for one in found],
+    )
+    if not all(one.holds for one in found):
+        raise typer.Exit(FAILED)
 
 
 @allowlist_app.command("update")

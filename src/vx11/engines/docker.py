@@ -7,6 +7,7 @@ runs on this host, since the API confirms limits that it did not set (moby#52650
 
 import contextlib
 import copy
+import hashlib
 import json
 import os
 import select
@@ -46,6 +47,8 @@ from vx11.statefiles import LOGS
 CELL, WINDOW, SERVICE, GENERATION, DEADLINE = (
     f"vx11.{name}" for name in ("cell", "window", "service", "generation", "deadline")
 )
+# How the bridges of cells' networks begin, so that rules of a firewall can be about all of them.
+BRIDGES = "vx11-"
 CORE = "vx11.core"  # what the core itself runs in containers carries this label
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 CALL_TIMEOUT = 20
@@ -57,6 +60,11 @@ _FAILURES = (docker.errors.DockerException, requests.RequestException)
 # The exit code of what SIGKILL has ended.
 _KILLED = 128 + signal.SIGKILL
 _ALIVE = ("running", "paused", "restarting", "stopping")
+
+
+def bridge_of(cell: str) -> str:
+    """The bridge of a cell's network; names of interfaces have at most 15 characters."""
+    return BRIDGES + hashlib.sha256(cell.encode()).hexdigest()[:8]
 
 
 def connect(timeout: float = CALL_TIMEOUT) -> docker.DockerClient:
@@ -157,7 +165,9 @@ class DockerEngine:
         """One network a cell; leaked networks use up the daemon's address pools."""
         with _as_engine_error(f"the network {self._network} could not be made"):
             if not self._client.networks.list(names=[f"^{self._network}$"]):
-                self._client.networks.create(self._network, driver="bridge", labels={CELL: self._cell})
+                options = {"com.docker.network.bridge.name": bridge_of(self._cell)}
+                labels = {CELL: self._cell}
+                self._client.networks.create(self._network, driver="bridge", labels=labels, options=options)
 
     def prepare(self, service: Service) -> None:
         """The image is there; otherwise it is built, when the entry says how, or pulled."""

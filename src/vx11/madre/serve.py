@@ -24,13 +24,13 @@ from vx11.evidence.keys import Signer
 from vx11.evidence.layout import CHAIN, publish
 from vx11.evidence.redact import Redactor
 from vx11.evidence.witness import Witness
-from vx11.madre import app, jobs, policy
+from vx11.madre import alerts, app, jobs, policy
 from vx11.madre.auth import Authority
 from vx11.madre.entry import Entry
+from vx11.madre.lookout import Lookout
 from vx11.madre.matrices import Matrices
 from vx11.madre.metrics import CountedEvidence
 from vx11.madre.operator import Operator
-from vx11.madre.rereading import Rereading
 from vx11.madre.services import FileServices
 from vx11.madre.settings import Settings
 from vx11.statefiles import JOBS, MADRE_LOCK, held_lock
@@ -128,17 +128,19 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
             forwarded_allow_ips=host,
         )
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        rereading = Rereading(lambda: authority.problems() | services.problems(), windows.record, registry)
-        signal.signal(signal.SIGHUP, rereading.ask)
+        files = Lookout(alerts.files(lambda: authority.problems() | services.problems()), windows.record, registry)
+        signal.signal(signal.SIGHUP, files.ask)
         # uvicorn raises a signal again once it has stopped for it; what follows must still be done.
         signal.signal(signal.SIGTERM, _leave)
         # What a shell starts in the background ignores this one, and so would the services that are started from here.
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         sys.setswitchinterval(SWITCH_INTERVAL)
         windows.start()
-        stack.enter_context(rereading.running())
         if entry:  # now that it is known what is open
             stack.enter_context(entry.kept_in_step())
+        watched = [alerts.solo(windows), *([alerts.entry(gateway.url)] if gateway else [])]
+        for lookout in (files, *(Lookout(each, windows.record, registry) for each in watched)):
+            stack.enter_context(lookout.running())
         try:
             _Server(
                 config,

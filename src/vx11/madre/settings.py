@@ -164,8 +164,9 @@ class Settings(Model):
         return self.state / self.cell
 
     def link(self, gateway: Gateway) -> Link:
-        """The gateway of this cell."""
-        return Link(gateway.listen, self.cell, self.listen, self.cell_state.absolute() / "link", gateway.certificate)
+        """The gateway of this cell; its folder is its own, as that of the state is madre's. No cell has such a name."""
+        folder = self.state.absolute() / ".link" / self.cell
+        return Link(gateway.listen, self.cell, self.listen, folder, gateway.certificate)
 
     @property
     def cell_evidence(self) -> Path:

@@ -43,7 +43,7 @@ def test_so_do_those_of_its_gateway(write: Write, tmp_path: Path) -> None:
     assert chosen.gateway
     assert (chosen.gateway.key, chosen.gateway.certificate) == (tmp_path / "etc" / "keys/gateway", Path("/etc/pem"))
     link = chosen.link(chosen.gateway)
-    assert (link.folder, link.madre) == (Path("/run/vx11/default/link"), "127.0.0.1:8000")
+    assert (link.folder, link.madre) == (Path("/run/vx11/.link/default"), "127.0.0.1:8000")
 
 
 def test_flags_come_before_the_file_and_start_from_where_they_are_given(write: Write) -> None:

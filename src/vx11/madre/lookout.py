@@ -1,43 +1,49 @@
-"""Looks again at the files that madre goes by, each 300 seconds (specification §2) and on SIGHUP.
-
-They are looked at before every open and for every token, too; this tells what is wrong with them before anybody asks.
-"""
+"""Looks at intervals for what is not as it has to be, and raises an alert; nothing is repaired."""
 
 import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
 
 log = logging.getLogger(__name__)
-INTERVAL = 300.0
-ACTION = "files_reread"
 Record = Callable[[str, str, str, dict[str, Any]], None]
 
 
-class Rereading:
+@dataclass(frozen=True)
+class Watched:
+    """What is looked at.
+
+    Attributes:
+        look: answers what is wrong, by the name of what it is wrong with.
+        interval: seconds between two looks.
+        subject, action: of the records.
+        metric, about: name and description of the gauge that counts what is wrong now.
+    """
+
+    look: Callable[[], Mapping[str, str]]
+    interval: float
+    subject: str
+    action: str
+    metric: str
+    about: str
+
+
+class Lookout:
     """Looks, and writes down what is new; each look that was asked for, too.
 
     Args:
-        look: answers what is wrong, by the name of what it is wrong with.
         record: writes evidence.
         registry: where metrics are collected.
-        interval: seconds between two looks.
     """
 
-    def __init__(
-        self,
-        look: Callable[[], Mapping[str, str]],
-        record: Record,
-        registry: CollectorRegistry,
-        interval: float = INTERVAL,
-    ) -> None:
-        self._look = look
+    def __init__(self, watched: Watched, record: Record, registry: CollectorRegistry) -> None:
+        self._watched = watched
         self._record = record
-        self._interval = interval
-        self._problems = Gauge("vx11_file_problems", "What is wrong with the files madre goes by", registry=registry)
+        self._problems = Gauge(watched.metric, watched.about, registry=registry)
         self._known: Mapping[str, str] = {}
         self._wanted = threading.Event()
         self._ended = False
@@ -50,7 +56,7 @@ class Rereading:
     def running(self) -> Iterator[None]:
         """Looks for as long as the block runs, for the first time before it."""
         self._once(asked=False)
-        thread = threading.Thread(target=self._run, name="rereading", daemon=True)
+        thread = threading.Thread(target=self._run, name=self._watched.action, daemon=True)
         thread.start()
         try:
             yield
@@ -61,17 +67,18 @@ class Rereading:
 
     def _run(self) -> None:
         while True:
-            asked = self._wanted.wait(self._interval)
+            asked = self._wanted.wait(self._watched.interval)
             if self._ended:
                 return
             self._wanted.clear()
             self._once(asked=asked)
 
     def _once(self, *, asked: bool) -> None:
-        found = self._look()
+        found = self._watched.look()
         self._problems.set(len(found))
         if found != self._known or asked:
             for why in found.values():
                 log.error("%s", why)
-            self._record("madre", ACTION, "files", {"asked": asked, "problems": dict(found)})
+            data = {"asked": asked, "problems": dict(found)}
+            self._record("madre", self._watched.action, self._watched.subject, data)
         self._known = found

@@ -1,4 +1,4 @@
-"""Files are looked at again at intervals and when somebody asks; what is new is written down."""
+"""What is looked at at intervals, and when somebody asks: what is new is written down."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from vx11.madre.rereading import INTERVAL, Rereading
+from vx11.madre.lookout import Lookout, Watched
 
 NEVER = 3600.0
 
@@ -34,19 +34,16 @@ class Desk:
         return self.registry.get_sample_value("vx11_file_problems")
 
     @contextmanager
-    def running(self, interval: float) -> Iterator[Rereading]:
-        rereading = Rereading(self.look, self.record, self.registry, interval)
-        with rereading.running():
-            yield rereading
+    def running(self, interval: float) -> Iterator[Lookout]:
+        watched = Watched(self.look, interval, "files", "files_reread", "vx11_file_problems", "What is wrong")
+        lookout = Lookout(watched, self.record, self.registry)
+        with lookout.running():
+            yield lookout
 
 
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
-
-
-def test_the_interval_is_that_of_the_specification() -> None:
-    assert INTERVAL == 300
 
 
 def test_it_looks_before_anything_is_served_and_tells_what_is_wrong(
@@ -60,9 +57,9 @@ def test_it_looks_before_anything_is_served_and_tells_what_is_wrong(
 
 
 def test_what_is_right_is_written_down_only_when_somebody_asks(desk: Desk, eventually: Callable[..., Any]) -> None:
-    with desk.running(NEVER) as rereading:
+    with desk.running(NEVER) as lookout:
         assert (desk.looks, desk.records) == (1, [])
-        rereading.ask()
+        lookout.ask()
         eventually(lambda: desk.records)
     assert desk.records == [{"asked": True, "problems": {}}]
 
