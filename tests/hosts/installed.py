@@ -1,7 +1,10 @@
 """An installed core on a test host: tentaculo_link, madre and watchdog as the units that `vx11 core render` writes."""
 
+import io
 import json
 import secrets
+import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ from vx11.conductor.matrix import ALLOWLIST, CATALOGUE
 
 SETTINGS = f"{CONFIGURATION}/madre.yml"
 ALWAYS = ("vx11-network.service", "vx11-tentaculo-link.service", "vx11-madre.service", "vx11-watchdog.service")
-ON_DEMAND = "vx11-evidence-collector.socket"
+ON_DEMAND = ("vx11-evidence-collector.socket", "vx11-tests.socket")
+MATRICES = "/usr/share/vx11/matrices"
+COLLECTION = "/usr/share/ansible/collections/ansible_collections/vx11/power"
 TOKEN_TTL = 3600.0
 START_LIMIT = 60.0
 # Who may read what: each part its own key, the catalogue both that need it.
@@ -22,12 +27,15 @@ INSTALL = f"""
 python3 -m vx11 core render --config {SETTINGS} --python /usr/bin/python3 --to /
 systemd-sysusers
 python3 -m vx11 token service-key --key {CONFIGURATION}/key --out {CONFIGURATION}/gateway.key
-VX11_EVIDENCE_KEY={CONFIGURATION}/evidence.key python3 -c 'from vx11.evidence.keys import Signer; Signer.of()'
+for name in evidence tests; do
+    VX11_EVIDENCE_KEY={CONFIGURATION}/$name.key python3 -c 'from vx11.evidence.keys import Signer; Signer.of()'
+done
 chown vx11 {CONFIGURATION}/key {CONFIGURATION}/evidence.key
+chown vx11-tests {CONFIGURATION}/tests.key
 chown vx11-link {CONFIGURATION}/gateway.key
 systemd-tmpfiles --create vx11.conf
 systemctl daemon-reload
-systemctl enable -q --now {" ".join(ALWAYS)} {ON_DEMAND}
+systemctl enable -q --now {" ".join([*ALWAYS, *ON_DEMAND])}
 """
 
 
@@ -53,6 +61,8 @@ class InstalledCore:
             "state": STATE,
             "evidence": EVIDENCE,
             "rate_limit": "off",
+            "tests_socket": "/run/vx11/tests.sock",
+            "matrices": MATRICES,
             "gateway": {"listen": [f"0.0.0.0:{PORT}"], "url": self.url, "key": "gateway.key"},
         }
         host.put(f"{CONFIGURATION}/key", self._key, mode=0o600)
@@ -80,6 +90,14 @@ class InstalledCore:
         """What all of them have written."""
         return self.host.run("journalctl --no-pager -o cat -n 60 -u 'vx11-*'")
 
+    def put_folder(self, folder: Path, names: Sequence[str], to: str) -> None:
+        """Copies parts of a folder of this machine to the host."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for name in names:
+                archive.add(folder / name, name)
+        self.host.run(["sh", "-ec", 'mkdir -p "$0"; tar -xC "$0" --no-same-owner', to], stdin=[packed.getvalue()])
+
     def token(self, *scopes: str) -> str:
         """One of this host."""
         key = bytes.fromhex(self._key)
@@ -105,8 +123,8 @@ class InstalledCore:
     def remove(self) -> None:
         """Ends all of it, and removes what was installed and written."""
         self.host.run(
-            f"systemctl disable -q --now {' '.join(ALWAYS)} {ON_DEMAND};"
+            f"systemctl disable -q --now {' '.join([*ALWAYS, *ON_DEMAND])};"
             f"docker ps -aq --filter label=vx11.cell={CELL} | xargs -r docker rm -fv >/dev/null;"
-            f"rm -rf {STATE} {EVIDENCE} {CONFIGURATION} /etc/systemd/system/vx11* /etc/sysusers.d/vx11.conf"
+            f"rm -rf {STATE} {EVIDENCE} {CONFIGURATION} {MATRICES} {COLLECTION} /etc/systemd/system/vx11* /etc/sysusers.d/vx11.conf"
             " /etc/tmpfiles.d/vx11.conf; systemctl daemon-reload"
         )

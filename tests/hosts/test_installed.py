@@ -14,8 +14,9 @@ import pytest
 
 from tests.hosts.host import TestHost, until
 from tests.hosts.image import build_image
-from tests.hosts.installed import InstalledCore
+from tests.hosts.installed import COLLECTION, MATRICES, InstalledCore
 from vx11.catalogue import compose
+from vx11.client import Madre
 from vx11.conductor.matrix import CATALOGUE
 from vx11.engines.docker import DockerEngine, connect
 from vx11.evidence import verify
@@ -23,6 +24,7 @@ from vx11.evidence.keys import PublicKeys
 
 pytestmark = [pytest.mark.docker, pytest.mark.host]
 LIMIT = 60.0
+CHECKOUT = Path(__file__).resolve().parents[2]
 WEB = (
     "import http.server, os; http.server.HTTPServer(('0.0.0.0', int(os.environ['PORT'])),"
     " http.server.SimpleHTTPRequestHandler).serve_forever()"
@@ -159,7 +161,7 @@ LISTENS = (
             {(6, "no core service can open windows")},
         ),
         (
-            "cd /etc/vx11; cp -p catalogue.yml kept.yml; sed -i 's/^    command:/    hostname: b\\n    command:/' catalogue.yml",
+            "cd /etc/vx11; cp -p catalogue.yml kept.yml; sed -i 's/^    command:/    hostname: b\\n&/' catalogue.yml",
             "mv /etc/vx11/kept.yml /etc/vx11/catalogue.yml",
             {(7, "what may be opened is what was allowed")},
         ),
@@ -237,6 +239,43 @@ def test_evidence_is_handed_out_on_demand(host: TestHost, core: InstalledCore, t
     until(
         lambda: not host.run("systemctl list-units --no-legend 'vx11-evidence-collector@*'").strip(), LIMIT, core.words
     )
+
+
+MATRIX = """
+test_matrix:
+  base_asserts: [system_returns_to_solo_madre]
+  cases:
+    - id: opens
+      services: [web]
+      actions:
+        - open_window: web
+        - wait: 3s
+        - close_window: web
+      asserts: [{concurrent_windows: 1}]
+"""
+
+
+def test_tests_run_outside_of_the_core_and_with_no_rights(
+    host: TestHost, core: InstalledCore, make_bundle: Callable[..., Path], make_entry: Callable[..., dict[str, Any]]
+) -> None:
+    bundle = make_bundle({"web": make_entry(WEB)})
+    (bundle / "matrix.yml").write_text(MATRIX, encoding="utf-8")
+    core.put_folder(bundle, [path.name for path in bundle.iterdir()], f"{MATRICES}/mini")
+    core.put_folder(CHECKOUT, ["galaxy.yml", "meta", "playbooks", "plugins"], COLLECTION)
+    token = core.token("tests:run", "tests:read", "power:write")
+    with Madre(core.url, token) as madre:
+        asked = madre.post("/api/v1/tests/execute", matrix_id="mini", evidence_path="nightly")
+        path = f"/api/v1/tests/results/{asked['test_id']}"
+        until(lambda: madre.call("GET", path)["state"] == "running", LIMIT, core.words)
+        (pid,) = host.run("systemctl show -P MainPID 'vx11-tests@*'").split()
+        assert "vx11.slice" not in host.run(f"cat /proc/{pid}/cgroup")
+        assert "vx11tests.slice" in host.run(f"cat /proc/{pid}/cgroup")
+        rights = host.run(f"grep -E '^(Uid|Groups|CapEff|CapBnd|NoNewPrivs)' /proc/{pid}/status").split("\n")
+        assert rights[0].split()[1] == host.run("id -u vx11-tests").strip()
+        assert [line.split()[1:] for line in rights[2:5]] == [["0000000000000000"]] * 2 + [["1"]]
+        until(lambda: madre.call("GET", path)["state"] not in ("accepted", "running"), LIMIT, core.words)
+        found = madre.call("GET", path)
+    assert (found["state"], found["passed"]) == ("finished", True), (found, core.words())
 
 
 def test_the_core_outlives_its_engine_and_a_reboot(host: TestHost, core: InstalledCore) -> None:

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "windows": LEAVES | {"engines", "catalogue", "evidence"},
     "gateway": LEAVES | {"tokens", "catalogue"},
     "madre": LEAVES | {"tokens", "revocations", "gateway", "windows", "engines", "catalogue", "evidence"},
-    "core": LEAVES | {"catalogue", "madre", "engines"},
+    "core": LEAVES | {"tokens", "catalogue", "engines", "madre"},
     "recovery": LEAVES | {"evidence"},
     "conductor": LEAVES | {"client", "tokens", "engines", "catalogue", "evidence", "recovery"},
     "cli": LEAVES

@@ -26,9 +26,8 @@ TIMEOUT = 30.0
 SYSTEM = Path("/sys/fs/cgroup")
 # A mount of such a kind is no storage.
 _VIRTUAL = frozenset(
-    ["autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "fusectl"]
-    + ["hugetlbfs", "mqueue", "proc", "pstore", "ramfs", "securityfs", "sysfs", "tmpfs", "tracefs"]
-)
+    ("autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "fusectl")
+) | frozenset(("hugetlbfs", "mqueue", "proc", "pstore", "ramfs", "securityfs", "sysfs", "tmpfs", "tracefs"))
 _CAP_KILL = 1 << 5
 _HAVE_KILL: tuple[Name, ...] = ("madre", "watchdog")
 

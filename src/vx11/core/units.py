@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vx11.core.services import CoreServices, Name
 from vx11.engines.docker import BRIDGES
 from vx11.errors import InputError
+from vx11.madre.jobs import INTENTS
 from vx11.madre.settings import Settings
 
 SLICE = "vx11.slice"
@@ -31,8 +32,9 @@ _OUTSIDE = ("!", "-i", f"{BRIDGES}+", "-o", f"{BRIDGES}+")
 FIREWALL = ("DOCKER-USER", *_OUTSIDE, "-m", "conntrack", "--ctstate", "NEW", "-j", "DROP")
 IPTABLES = "/usr/sbin/iptables"
 NETWORK = "vx11-network.service"
-# Who may have evidence collected.
+# Who may have evidence collected; who runs tests, and where.
 READERS = "vx11-readers"
+TESTS_USER, TESTS_SLICE = "vx11-tests", "vx11tests.slice"
 _UNITS = "etc/systemd/system"
 _FILES = {
     f"{_UNITS}/{SLICE}": "slice",
@@ -42,6 +44,8 @@ _FILES = {
     f"{_UNITS}/vx11-watchdog.service": "watchdog.service",
     f"{_UNITS}/vx11-evidence-collector.socket": "evidence-collector.socket",
     f"{_UNITS}/vx11-evidence-collector@.service": "evidence-collector.service",
+    f"{_UNITS}/vx11-tests.socket": "tests.socket",
+    f"{_UNITS}/vx11-tests@.service": "tests.service",
     "etc/sysusers.d/vx11.conf": "sysusers",
     "etc/tmpfiles.d/vx11.conf": "tmpfiles",
 }
@@ -80,6 +84,9 @@ def render(core: CoreServices, settings: Settings, installed: Installed) -> dict
         "installed": installed,
         "users": USERS,
         "readers": READERS,
+        "tests_user": TESTS_USER,
+        "tests_slice": TESTS_SLICE,
+        "intents": settings.tests_root.parent / INTENTS,
         "network": NETWORK,
         "iptables": f"{IPTABLES} -w",
         "firewall": " ".join(FIREWALL),
@@ -118,6 +125,8 @@ def _expect_core(core: CoreServices, settings: Settings, path: Path) -> None:
         wrong.append("engine: write `docker`; the core runs as ordinary users, who can enforce no limits by themselves")
     if settings.listen.rpartition(":")[0] not in ("127.0.0.1", "[::1]"):
         wrong.append("listen: madre listens on 127.0.0.1 alone, behind tentaculo_link")
+    if settings.tests_socket is None:
+        wrong.append("tests_socket: name a socket; tests are started by systemd, outside of the core")
     if wrong:
         raise InputError.of("; ".join(wrong), path)
 

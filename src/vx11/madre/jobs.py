@@ -10,8 +10,6 @@ import os
 import re
 import secrets
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -26,21 +24,18 @@ from vx11.evidence.runs import Run
 from vx11.madre import confined
 from vx11.madre.matrices import Matrices
 from vx11.madre.refusals import RequestRefused
+from vx11.madre.starting import Starter
 from vx11.statefiles import write_json
 from vx11.windows.books import Evidence
 
 log = logging.getLogger(__name__)
 State = Literal["accepted", "running", "finished", "aborted"]
 SCHEMA = 1
-NICE = 5
 INTENTS = "patch_intents"
 RETRY_AFTER = 30
 KEPT = 20
 LAST_WORDS = 5
 LONGEST_WORD = 300
-# It goes on only when its state file is written: a madre that dies in between leaves nothing that nobody knows of. The
-# process stays the same, and so do its number and its start.
-_GATE = ["/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "vx11-test"]
 _ERROR = "vx11: "
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
@@ -139,7 +134,7 @@ class Jobs:
         engine: what runs services where a request does not say.
         evidence: the chain of this cell.
         clock: time.
-        environment: what jobs see.
+        starter: begins their processes.
     """
 
     def __init__(
@@ -151,7 +146,7 @@ class Jobs:
         engine: str,
         evidence: Evidence,
         clock: Clock,
-        environment: dict[str, str],
+        starter: Starter,
     ) -> None:
         self._folder = folder
         self._matrices = matrices
@@ -159,7 +154,7 @@ class Jobs:
         self._engine = engine
         self._evidence = evidence
         self._clock = clock
-        self._environment = environment
+        self._starter = starter
         self._lock = threading.Lock()
 
     def execute(self, wanted: Wanted, actor: str) -> Job:
@@ -231,7 +226,6 @@ class Jobs:
 
     def _start(self, wanted: Wanted, bundle: Path, place: Path, actor: str) -> Job:
         test_id, engine = f"e2e-{secrets.token_hex(4)}", wanted.engine or self._engine
-        place.mkdir(parents=True, exist_ok=True)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._forget_old()
         about = {"matrix": wanted.matrix, "profile": wanted.profile, "engine": engine, "evidence": str(place)}
@@ -244,9 +238,7 @@ class Jobs:
             "profile": wanted.profile,
         }
         options = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-        process = self._behind_gate([sys.executable, "-m", "vx11", "run", str(bundle), *options], self._log(test_id))
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), process.stdin as gate:  # it may be cancelled already
+        with self._starter([str(bundle), *options], self._log(test_id)) as waiting:
             job = Job(
                 test_id=test_id,
                 matrix=wanted.matrix,
@@ -255,27 +247,12 @@ class Jobs:
                 evidence=place,
                 accepted=self._clock.now(),
                 accepted_by=actor,
-                pid=process.pid,
-                started=procfs.start_time(process.pid) or 0,
+                pid=waiting.pid,
+                started=waiting.started,
             )
             self._save(job)
-            gate.write(b"go\n")
+            waiting.go()
         return job
-
-    def _behind_gate(self, command: list[str], output: Path) -> "subprocess.Popen[bytes]":
-        with output.open("wb") as file:
-            process = subprocess.Popen(
-                [*_GATE, *command],
-                stdin=subprocess.PIPE,
-                stdout=file,
-                stderr=file,
-                cwd="/",
-                env=self._environment,
-                start_new_session=True,
-            )
-        threading.Thread(target=process.wait, name="test", daemon=True).start()  # no zombie stays behind
-        os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
-        return process
 
     def _is_alive(self, job: Job) -> bool:
         return job.accepted.boot_id == self._clock.boot_id and procfs.is_alive(job.pid, job.started)

@@ -24,7 +24,7 @@ from vx11.evidence.keys import Signer
 from vx11.evidence.layout import CHAIN, publish
 from vx11.evidence.redact import Redactor
 from vx11.evidence.witness import Witness
-from vx11.madre import alerts, app, jobs, policy
+from vx11.madre import alerts, app, jobs, policy, starting
 from vx11.madre.auth import Authority
 from vx11.madre.entry import Entry
 from vx11.madre.lookout import Lookout
@@ -153,14 +153,16 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
 
 def _jobs(settings: Settings, engine: Engine, evidence: Evidence, clock: Clock) -> jobs.Jobs:
     seen = jobs.environment()
+    own = seen | {keys.VARIABLE: str(settings.evidence_key)}
     return jobs.Jobs(
         folder=settings.cell_state / JOBS,
         matrices=Matrices(settings.matrices, seen),
         root=settings.tests_root,
-        engine=engine.name,
+        # What runs elsewhere has rights of its own, and an engine that goes with them.
+        engine="auto" if settings.tests_socket else engine.name,
         evidence=evidence,
         clock=clock,
-        environment=seen | {keys.VARIABLE: str(settings.evidence_key)},
+        starter=starting.unit(settings.tests_socket) if settings.tests_socket else starting.child(own),
     )
 
 

@@ -31,6 +31,7 @@ _PATHS = (
     "profiles",
     "matrices",
     "tests_evidence",
+    "tests_socket",
 )
 _PATHS_OF_GATEWAY = ("key", "certificate")
 _RATE = re.compile(r"(\d+)/(s|min|h)(?::(\d+))?")
@@ -118,6 +119,7 @@ class Settings(Model):
     faults: bool = False
     matrices: Path = Path("/usr/share/vx11/matrices")
     tests_evidence: Path | None = None
+    tests_socket: Path | None = None
     gateway: Gateway | None = None
 
     @field_validator("listen")
