@@ -125,6 +125,6 @@ class InstalledCore:
         self.host.run(
             f"systemctl disable -q --now {' '.join([*ALWAYS, *ON_DEMAND])};"
             f"docker ps -aq --filter label=vx11.cell={CELL} | xargs -r docker rm -fv >/dev/null;"
-            f"rm -rf {STATE} {EVIDENCE} {CONFIGURATION} {MATRICES} {COLLECTION} /etc/systemd/system/vx11* /etc/sysusers.d/vx11.conf"
-            " /etc/tmpfiles.d/vx11.conf; systemctl daemon-reload"
+            f"rm -rf {STATE} {EVIDENCE} {CONFIGURATION} {MATRICES} {COLLECTION}"
+            " /etc/systemd/system/*vx11* /etc/sysusers.d/vx11.conf /etc/tmpfiles.d/vx11.conf; systemctl daemon-reload"
         )

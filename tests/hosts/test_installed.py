@@ -40,6 +40,15 @@ def answers(place):
     return True
 print(json.dumps([place for place in json.loads(sys.argv[1]) if answers(place)]))
 """
+# Says what a page says to who has a token; nothing where there is nobody.
+ASK = """
+import sys, urllib.request
+asked = urllib.request.Request(sys.argv[1], headers={'Authorization': f'Bearer {sys.argv[2]}'})
+try:
+    print(urllib.request.urlopen(asked, timeout=10).read().decode())
+except OSError:
+    pass
+"""
 DROP_INS = "/etc/systemd/system"
 
 
@@ -175,6 +184,24 @@ def test_what_deviates_is_found(
         until(core.answers, LIMIT, core.words)
         assert deviations(core) == expected
     core.until_ready()
+
+
+def metric(host: TestHost, core: InstalledCore, name: str) -> float:
+    """A figure of madre's, asked for where she listens; -1 where she does not answer."""
+    said = host.run(["python3", "-c", ASK, "http://127.0.0.1:8001/metrics", core.token("metrics:read")])
+    return next((float(line.split()[1]) for line in said.splitlines() if line.startswith(f"{name} ")), -1.0)
+
+
+def test_a_deviation_is_an_alert_and_nothing_is_repaired(host: TestHost, core: InstalledCore) -> None:
+    assert metric(host, core, "vx11_solo_madre_deviations") == 0
+    with deviating(host, RUNS, "docker rm -f stray"):
+        host.run(MADRE)
+        core.until_ready()
+        assert metric(host, core, "vx11_solo_madre_deviations") == 1
+        assert host.run("docker ps -q --filter name=stray").strip()
+    with deviating(host, "systemctl stop vx11-tentaculo-link", "systemctl start vx11-tentaculo-link"):
+        until(lambda: metric(host, core, "vx11_entry_problems") == 1, LIMIT, core.words)
+    until(lambda: metric(host, core, "vx11_entry_problems") == 0, LIMIT, core.words)
 
 
 def knocks(host: TestHost, places: list[tuple[str, int]], *, route: str = "") -> list[list[Any]]:

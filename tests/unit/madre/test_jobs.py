@@ -14,6 +14,7 @@ from vx11.engines import procfs
 from vx11.evidence.appending import EvidenceError
 from vx11.evidence.keys import Signer
 from vx11.evidence.layout import RunFolder
+from vx11.madre import starting
 from vx11.madre.jobs import KEPT, Job, Jobs, Wanted
 from vx11.madre.refusals import RequestRefused
 
@@ -49,9 +50,14 @@ class Desk:
 
     def jobs(self, **more: Any) -> Jobs:
         """Those that a madre has which starts now."""
-        environment = {"PATH": os.environ["PATH"], "MARK": str(self.folder)}
+        starter = starting.child({"PATH": os.environ["PATH"], "MARK": str(self.folder)})
         given: dict[str, Any] = {"folder": self.folder, "matrices": Installed(), "root": self.root}
-        given |= {"engine": "process", "evidence": self.evidence, "clock": CLOCK, "environment": environment}
+        given |= {
+            "engine": "process",
+            "evidence": self.evidence,
+            "clock": CLOCK,
+            "starter": starting.child(environment),
+        }
         return Jobs(**(given | more))
 
     def write(self, **more: Any) -> Job:
