@@ -56,7 +56,7 @@ class Desk:
             "engine": "process",
             "evidence": self.evidence,
             "clock": CLOCK,
-            "starter": starting.child(environment),
+            "starter": starter,
         }
         return Jobs(**(given | more))
 
