@@ -17,7 +17,7 @@ from vx11.conductor.matrix import ALLOWLIST, CATALOGUE
 
 SETTINGS = f"{CONFIGURATION}/madre.yml"
 ALWAYS = ("vx11-network.service", "vx11-tentaculo-link.service", "vx11-madre.service", "vx11-watchdog.service")
-ON_DEMAND = ("vx11-evidence-collector.socket", "vx11-tests.socket")
+ON_DEMAND = ("vx11-tentaculo-link.path", "vx11-evidence-collector.socket", "vx11-tests.socket")
 MATRICES = "/usr/share/vx11/matrices"
 COLLECTION = "/usr/share/ansible/collections/ansible_collections/vx11/power"
 TOKEN_TTL = 3600.0
@@ -27,9 +27,7 @@ INSTALL = f"""
 python3 -m vx11 core render --config {SETTINGS} --python /usr/bin/python3 --to /
 systemd-sysusers
 python3 -m vx11 token service-key --key {CONFIGURATION}/key --out {CONFIGURATION}/gateway.key
-for name in evidence tests; do
-    VX11_EVIDENCE_KEY={CONFIGURATION}/$name.key python3 -c 'from vx11.evidence.keys import Signer; Signer.of()'
-done
+for name in evidence tests; do python3 -m vx11 evidence new-key --key {CONFIGURATION}/$name.key; done
 chown vx11 {CONFIGURATION}/key {CONFIGURATION}/evidence.key
 chown vx11-tests {CONFIGURATION}/tests.key
 chown vx11-link {CONFIGURATION}/gateway.key

@@ -11,6 +11,7 @@ from typing import Any
 import docker
 import httpx
 import pytest
+import yaml
 
 from tests.hosts.host import TestHost, until
 from tests.hosts.image import build_image
@@ -105,6 +106,20 @@ def test_a_window_is_opened_used_and_closed_through_its_only_port(core: Installe
     assert httpx.get(f"{core.url}/svc/web/", headers={"X-VX11-Token": token}, timeout=20).status_code == 503
 
 
+def test_what_the_catalogue_gets_the_entry_leads_to(host: TestHost, core: InstalledCore) -> None:
+    path = "/etc/vx11/catalogue.yml"
+    before = host.read(path)
+    services = yaml.safe_load(before)["services"]
+    url, headers = f"{core.url}/svc/other/", {"X-VX11-Token": core.service_token("other")}
+    assert httpx.get(url, headers=headers, timeout=20).status_code == 404
+    try:
+        host.put(path, yaml.safe_dump({"services": services | {"other": services["web"]}}))
+        until(lambda: httpx.get(url, headers=headers, timeout=20).status_code == 503, LIMIT, core.words)
+    finally:
+        host.put(path, before)
+    until(lambda: httpx.get(url, headers=headers, timeout=20).status_code == 404, LIMIT, core.words)
+
+
 @contextmanager
 def deviating(host: TestHost, make: str, undo: str) -> Iterator[None]:
     """Something is wrong on the host for as long as the block runs."""
@@ -124,6 +139,9 @@ def with_drop_in(unit: str, lines: str, restart: str) -> tuple[str, str]:
 
 RUNS = "docker run -d --name stray vx11/e2e-services:0.1.0 python3 -c 'import time; time.sleep(600)'"
 MADRE = "systemctl restart vx11-madre"
+OTHER = "sed -i 's/^    command:/    hostname: b\\n&/' catalogue.yml"
+# So that nothing is reloaded while it is looked at.
+UNWATCHED, WATCHED = (f"systemctl {how} vx11-tentaculo-link.path" for how in ("stop", "start"))
 LISTENS = (
     "systemd-run -q --unit=stray --slice={slice} python3 -c "
     "\"import socket; socket.create_server(('0.0.0.0', 8123)).accept()\""
@@ -165,13 +183,13 @@ LISTENS = (
             {(3, "madre has the rights that it needs and no others")},
         ),
         (
-            "cp -p /etc/vx11/gateway.key /etc/vx11/gateway.kept; cat /etc/vx11/key > /etc/vx11/gateway.key",
-            "mv /etc/vx11/gateway.kept /etc/vx11/gateway.key",
+            f"{UNWATCHED}; cd /etc/vx11; cp -p gateway.key gateway.kept; cat key > gateway.key",
+            f"mv /etc/vx11/gateway.kept /etc/vx11/gateway.key; {WATCHED}",
             {(6, "no core service can open windows")},
         ),
         (
-            "cd /etc/vx11; cp -p catalogue.yml kept.yml; sed -i 's/^    command:/    hostname: b\\n&/' catalogue.yml",
-            "mv /etc/vx11/kept.yml /etc/vx11/catalogue.yml",
+            f"{UNWATCHED}; cd /etc/vx11; cp -p catalogue.yml kept.yml; {OTHER}",
+            f"mv /etc/vx11/kept.yml /etc/vx11/catalogue.yml; {WATCHED}",
             {(7, "what may be opened is what was allowed")},
         ),
     ],

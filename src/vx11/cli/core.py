@@ -128,8 +128,9 @@ def core_render(
     from vx11.core import units
     from vx11.madre import settings
 
-    installed = units.Installed(config.absolute(), python)
-    changed = units.write(units.render(parts.load(services), settings.load(config, {}), installed), to)
+    config = config.absolute()
+    files = units.render(parts.load(services), settings.load(config, {}), units.Installed(config, python))
+    changed = units.write(files, to)
     told = [str(path) for path in changed]
     echo({"changed": told}, as_json, lambda: told or ["nothing has changed"])
 

@@ -154,6 +154,16 @@ def prune(
         raise typer.Exit(FAILED)
 
 
+@evidence_app.command("new-key")
+def new_key(key: Annotated[Path, typer.Option(help="File to make, mode 0600; the public key lies beside it.")]) -> None:
+    """Makes a key that evidence is sealed with, for users who cannot make their own."""
+    from vx11.evidence.keys import Signer
+
+    if key.exists():
+        raise InputError.of("there is one already", key)
+    typer.echo(f"made {key}: {Signer.of(key).public.id}")
+
+
 @evidence_app.command("recover")
 def recover(root: Root = ROOT, as_json: JsonFlag = False) -> None:
     """Ends what runs have left whose conductor died, and closes their books; vx11 run does it by itself."""

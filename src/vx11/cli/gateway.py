@@ -17,6 +17,9 @@ def gateway(
         Path, typer.Option(envvar="VX11_CONFIG", help="The configuration of the madre, with its part `gateway`.")
     ],
     show: Annotated[bool, typer.Option("--show", help="Print HAProxy's configuration, without its keys.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write HAProxy's configuration for somebody else who runs it.")
+    ] = False,
 ) -> None:
     """Runs tentaculo_link: HAProxy as the only port, which leads to madre and to the windows that are open."""
     from vx11.gateway.link import Tentaculo
@@ -25,8 +28,9 @@ def gateway(
     chosen = settings.load(config, {})
     if chosen.gateway is None:
         raise InputError.of("this configuration has no part `gateway`", config)
+    link = chosen.link(chosen.gateway)
     tentaculo = Tentaculo(
-        chosen.link(chosen.gateway),
+        link,
         catalogue=chosen.catalogue,
         key=chosen.gateway.key,
         endpoints=[endpoint.path for endpoint in policy.load(chosen.policy).endpoints],
@@ -34,6 +38,9 @@ def gateway(
     )
     if show:
         typer.echo(tentaculo.text(["(a key)"]), nl=False)
+        return
+    if write:
+        typer.echo(f"{'wrote' if tentaculo.write() else 'nothing has changed in'} {link.configuration}")
         return
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

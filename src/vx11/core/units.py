@@ -16,7 +16,7 @@ from vx11.core.services import CoreServices, Name
 from vx11.engines.docker import BRIDGES
 from vx11.errors import InputError
 from vx11.madre.jobs import INTENTS
-from vx11.madre.settings import Settings
+from vx11.madre.settings import Gateway, Settings
 
 SLICE = "vx11.slice"
 # Who runs what; the watchdog counts to madre.
@@ -40,6 +40,8 @@ _FILES = {
     f"{_UNITS}/{SLICE}": "slice",
     f"{_UNITS}/{NETWORK}": "network.service",
     f"{_UNITS}/vx11-tentaculo-link.service": "tentaculo-link.service",
+    f"{_UNITS}/vx11-tentaculo-link.path": "tentaculo-link.path",
+    f"{_UNITS}/vx11-tentaculo-link-reload.service": "tentaculo-link-reload.service",
     f"{_UNITS}/vx11-madre.service": "madre.service",
     f"{_UNITS}/vx11-watchdog.service": "watchdog.service",
     f"{_UNITS}/vx11-evidence-collector.socket": "evidence-collector.socket",
@@ -77,8 +79,10 @@ def render(core: CoreServices, settings: Settings, installed: Installed) -> dict
         InputError: the configuration has no gateway, or one that cannot listen where the core has its ports; or its
             engine cannot be used by ordinary users.
     """
-    _expect_core(core, settings, installed.configuration)
+    gateway = _expect_core(core, settings, installed.configuration)
     shared = {
+        "link": settings.link(gateway),
+        "write": f"{installed.python} -m vx11 gateway --config {installed.configuration} --write",
         "core": core,
         "settings": settings,
         "installed": installed,
@@ -112,12 +116,12 @@ def write(files: Mapping[str, str], root: Path) -> list[Path]:
     return changed
 
 
-def _expect_core(core: CoreServices, settings: Settings, path: Path) -> None:
-    wrong = []
-    if settings.gateway is None:
+def _expect_core(core: CoreServices, settings: Settings, path: Path) -> Gateway:
+    wrong, gateway = [], settings.gateway
+    if gateway is None:
         wrong.append("there is no part `gateway`; tentaculo_link is the only port of a host")
     else:
-        ports = {int(address.rpartition(":")[2]) for address in settings.gateway.listen}
+        ports = {int(address.rpartition(":")[2]) for address in gateway.listen}
         if ports != set(core.services["tentaculo_link"].ports):
             allowed = ", ".join(map(str, core.services["tentaculo_link"].ports))
             wrong.append(f"gateway.listen: the core has the port {allowed} and no other")
@@ -127,8 +131,9 @@ def _expect_core(core: CoreServices, settings: Settings, path: Path) -> None:
         wrong.append("listen: madre listens on 127.0.0.1 alone, behind tentaculo_link")
     if settings.tests_socket is None:
         wrong.append("tests_socket: name a socket; tests are started by systemd, outside of the core")
-    if wrong:
+    if wrong or gateway is None:
         raise InputError.of("; ".join(wrong), path)
+    return gateway
 
 
 @cache

@@ -68,20 +68,35 @@ class Tentaculo:
             InputError: a file is wrong.
             EnvironmentProblem: there is no HAProxy, it cannot be started, or it has ended.
         """
-        program = installed()
-        self._link.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._link.revoked.touch(mode=0o600)
-        self._write(program, self.text(self._keys()))
-        with self._haproxy(program) as haproxy:
+        self.write()
+        with self._haproxy() as haproxy:
             self._await_start(haproxy, stopping)
             ready()
             while not stopping.wait(LOOK_EVERY):
                 _expect_alive(haproxy)
-                self._follow(program, haproxy)
+                self._follow(haproxy)
+
+    def write(self) -> bool:
+        """Writes what HAProxy reads when it starts or is reloaded, if it would take it; says whether that is new.
+
+        Raises:
+            InputError: a file is wrong.
+            EnvironmentProblem: there is no HAProxy, or it does not take its configuration.
+        """
+        self._link.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._link.revoked.touch(mode=0o600)
+        text = self.text(self._keys())
+        if self._link.configuration.exists() and text == self._link.configuration.read_text(encoding="utf-8"):
+            return False
+        with contextlib.suppress(GatewayGone):
+            ids = self._runtime.revoked(self._link.revoked)
+            self._link.revoked.write_text("".join(f"{one}\n" for one in sorted(ids)), encoding="ascii")
+        self._replace(text)
+        return True
 
     @contextlib.contextmanager
-    def _haproxy(self, program: str) -> Iterator[subprocess.Popen[bytes]]:
-        words = [program, "-W", "-q", "-f", str(self._link.configuration)]
+    def _haproxy(self) -> Iterator[subprocess.Popen[bytes]]:
+        words = [installed(), "-W", "-q", "-f", str(self._link.configuration)]
         haproxy = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
         try:
             yield haproxy
@@ -103,17 +118,13 @@ class Tentaculo:
                 return
         raise EnvironmentProblem(f"HAProxy does not answer within {START_TIMEOUT:g} s")
 
-    def _follow(self, program: str, haproxy: subprocess.Popen[bytes]) -> None:
+    def _follow(self, haproxy: subprocess.Popen[bytes]) -> None:
         """Takes over what has changed, and drops no connection; what is wrong is told once, and changes nothing."""
         seen = self._signatures()
         if seen == self._seen:
             return
         try:
-            text = self.text(self._keys())
-            if text != self._link.configuration.read_text(encoding="utf-8"):
-                ids = self._runtime.revoked(self._link.revoked)
-                self._link.revoked.write_text("".join(f"{one}\n" for one in sorted(ids)), encoding="ascii")
-                self._write(program, text)
+            if self.write():
                 haproxy.send_signal(signal.SIGUSR2)
         except (Vx11Error, OSError) as error:
             self._complain(f"the gateway goes on as it was: {error}")
@@ -122,7 +133,7 @@ class Tentaculo:
     def _keys(self) -> list[str]:
         return [key.hex() for key in tokens.read_keys(self._key)]
 
-    def _write(self, program: str, text: str) -> None:
+    def _replace(self, text: str) -> None:
         """Replaces the configuration, if HAProxy takes it; nobody else can read it.
 
         Raises:
@@ -133,7 +144,7 @@ class Tentaculo:
             partial.unlink()
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
-        tried = subprocess.run([program, "-c", "-f", partial], capture_output=True, text=True, check=False)
+        tried = subprocess.run([installed(), "-c", "-f", partial], capture_output=True, text=True, check=False)
         if tried.returncode:
             raise EnvironmentProblem(f"HAProxy does not take its configuration: {tried.stderr.strip()}")
         partial.replace(self._link.configuration)

@@ -153,3 +153,13 @@ def test_what_would_be_removed_is_said_and_stays(run: Run, folder: Path) -> None
     assert not folder.exists()
     assert run("verify", folder.parent).exit_code == 0
     assert run("list", folder.parent).output == f"{folder.name}  removed  2 passed\n"
+
+
+def test_a_key_is_made_once(tmp_path: Path, run: Run) -> None:
+    key = tmp_path / "evidence.key"
+    made = run("new-key", "--key", key)
+    assert (made.exit_code, made.stdout.strip()) == (0, f"made {key}: {Signer.of(key).public.id}")
+    assert key.stat().st_mode & 0o777 == 0o600
+    again = run("new-key", "--key", key)
+    assert isinstance(again.exception, InputError)
+    assert "there is one already" in str(again.exception)
