@@ -31,8 +31,9 @@ MAY_IMPORT = {
     "core": LEAVES | {"tokens", "catalogue", "engines", "madre"},
     "recovery": LEAVES | {"evidence"},
     "conductor": LEAVES | {"client", "tokens", "engines", "catalogue", "evidence", "recovery"},
+    "release": LEAVES | {"client", "engines", "evidence", "recovery"},
     "cli": LEAVES
-    | {"client", "watch", "tokens", "revocations", "conductor", "madre", "gateway", "core"}
+    | {"client", "watch", "tokens", "revocations", "conductor", "madre", "gateway", "core", "release"}
     | {"engines", "catalogue", "evidence", "recovery"},
     "__main__": {"cli"},
     "__init__": set[str](),

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from vx11 import __version__, client
-from vx11.cli import core, evidence, gateway, intents, matrices, tests, tokens, windows
+from vx11.cli import core, evidence, gateway, intents, matrices, release, tests, tokens, windows
 from vx11.cli.base import ENVIRONMENT, FAILED, USAGE, app
 from vx11.errors import InputError, Vx11Error
 
-__all__ = ["core", "evidence", "gateway", "intents", "main", "matrices", "tests", "tokens", "windows"]
+__all__ = ["core", "evidence", "gateway", "intents", "main", "matrices", "release", "tests", "tokens", "windows"]
 
 
 def main() -> None:
