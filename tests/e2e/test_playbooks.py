@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from vx11 import tokens
 from vx11.conductor import collection
 from vx11.conductor.cell import Cell
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LIFE = Path(__file__).parent / "playbooks" / "life_of_a_window.yml"
+GATES = CHECKOUT / "playbooks" / "gates.yml"
 CALLS = Path(__file__).parent / "playbooks" / "calls_of_a_case.yml"
 # A suite that works until its window is gone, and then says that it failed.
 UPLOAD = """
@@ -130,3 +132,38 @@ def test_a_wrong_url_or_token_is_one_clear_message(
     assert "failed=1" in done.stdout or "unreachable=1" in done.stdout
     assert sentence in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_gates_of_a_host(
+    ansible_playbook: Playbook,
+    make_bundle: Callable[..., Path],
+    start_cell: Callable[..., Cell],
+    web: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    cell = start_cell(make_bundle({"web": web}), "process")
+    variables = {
+        "vx11_command": str(Path(sys.executable).with_name("vx11")),
+        "vx11_audit": str(tmp_path / "audit"),
+        "vx11_gates_arguments": ["--gate", "1", "--gate", "8"],
+    }
+
+    def look(*more: str) -> "subprocess.CompletedProcess[str]":
+        return ansible_playbook(GATES, cell.url, _closer(cell), "-e", json.dumps(variables), *more)
+
+    assert "skipped=2" in look("--check").stdout
+    done = look()
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert "gate 1 not_applicable" in done.stdout
+    assert "gate 8 passed" in done.stdout
+    with cell.madre() as madre:
+        madre.post("/api/v1/windows/open", service="web")
+    done = look()
+    assert done.returncode == 2
+    assert "gate 8 failed: the host is in SOLO_MADRE" in done.stdout
+    assert len([path for path in (tmp_path / "audit").iterdir() if path.is_dir()]) == 2
+
+
+def _closer(cell: Cell) -> str:
+    key = tokens.read_key(cell.folder / "key")
+    return tokens.issue(key, subject="closer", scopes=("system:write", "operator:chat"), ttl=300, cell=cell.name)

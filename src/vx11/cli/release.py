@@ -85,7 +85,7 @@ def _release(config: Path | None, madre: Path | None, api: client.Madre, url: st
         api,
         closing,
         inputs | {"policy": chosen.policy or policy.SHIPPED},
-        places=(chosen.data, chosen.cell_state, chosen.cell_evidence),
+        places=(chosen.data, chosen.cell_state),
         evidence=(*closing.evidence, *evidence),
         state=chosen.cell_state,
     )

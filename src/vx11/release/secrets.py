@@ -18,6 +18,8 @@ BASELINE = ".secrets.baseline"
 _TRIES = "detect_secrets.filters.common.is_ignored_due_to_verification_policies"
 # It would pass over files that are not there now, which those of a history need not be.
 _PRESENT = "detect_secrets.filters.common.is_invalid_file"
+# The file of what was judged has the hash of each.
+_OF_BASELINE = "detect_secrets.filters.common.is_baseline_file"
 
 
 @dataclass(frozen=True, order=True)
@@ -62,7 +64,8 @@ def known(baseline: Path | None) -> Known:
     try:
         told = json.loads(baseline.read_text(encoding="utf-8"))
         judged = [one for found in told["results"].values() for one in found if one.get("is_secret") is False]
-        filters = [one for one in told["filters_used"] if one["path"] != _TRIES]
+        filters = [one for one in told["filters_used"] if one["path"] not in (_TRIES, _OF_BASELINE)]
+        filters.append({"path": _OF_BASELINE, "filename": baseline.name})
         settings = {"plugins_used": told["plugins_used"], "filters_used": filters}
         return Known(settings, frozenset((str(one["type"]), str(one["hashed_secret"])) for one in judged))
     except OSError as error:

@@ -58,7 +58,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
-        return {"schema": 1} | asdict(self) | {"checks": [asdict(check) for check in self.checks]}
+        return {"schema": 1} | asdict(self)
 
 
 def judged(checks: Sequence[Check]) -> tuple[Outcome, str]:

@@ -1,18 +1,22 @@
 """What gates come to: by their checks, when there is nothing to look at, and when they cannot look."""
 
+import http.server
+import json
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from vx11.client import Madre
 from vx11.errors import EnvironmentProblem
 from vx11.evidence.chain import Chain
 from vx11.evidence.keys import Signer
 from vx11.evidence.layout import CHAIN, publish
 from vx11.release import core, gates
-from vx11.release.config import Release
+from vx11.release.config import Closing, Release
 from vx11.release.gates import GATES, Gate
 from vx11.release.verdicts import Check, NotApplicable, Outcome, judged
 
@@ -187,3 +191,70 @@ def test_a_flag_in_this_environment(
     monkeypatch.setenv("VX11_SMOKE_TESTS", value)
     result = gates.run(GATES[6], release())
     assert (result.outcome is Outcome.FAILED) is failed
+
+
+# 4 and 8: somebody answers, and not as he should
+
+
+class Wrong(http.server.BaseHTTPRequestHandler):
+    """An entry whose operator endpoint answers what the test wants."""
+
+    status, answer = 200, dict[str, object]()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+    def do_POST(self) -> None:
+        """SOLO_MADRE is so; whoever asks gets the answer."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        asked = self.path == gates.CHAT
+        solo = {"solo_madre": True, "left": [], "foreign": []}
+        body = json.dumps(self.answer if asked else solo).encode()
+        self.send_response(self.status if asked else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def wrong() -> Iterator[Callable[..., Release]]:
+    """`wrong(status, answer)` answers a release on a host with such an entry."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Wrong)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    with server, Madre(url, "token") as madre:
+
+        def make(status: int, answer: dict[str, object]) -> Release:
+            Wrong.status, Wrong.answer = status, answer
+            return Release(url, madre, Closing(pace=0))
+
+        yield make
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "passes"),
+    [
+        (200, {"degraded": True, "fallback_source": "local_llm_degraded"}, True),
+        (200, {"degraded": False, "fallback_source": "local_llm_degraded"}, False),
+        (200, {"degraded": True, "fallback_source": None}, False),
+        (200, {}, False),
+        (500, {"degraded": True, "fallback_source": "local_llm_degraded"}, False),
+        (503, {"detail": "later"}, False),
+    ],
+)
+def test_an_operator_endpoint_that_is_not_degraded(
+    wrong: Callable[..., Release], status: int, answer: dict[str, object], passes: bool
+) -> None:
+    result = gates.run(GATES[7], wrong(status, answer))
+    assert (result.outcome is Outcome.PASSED) is passes
+    assert [check.holds for check in result.checks] == [True, *[passes] * 3]
+
+
+@pytest.mark.parametrize(("status", "passes"), [(200, True), (429, False), (500, False), (404, False)])
+def test_an_operator_endpoint_that_answers(wrong: Callable[..., Release], status: int, passes: bool) -> None:
+    result = gates.run(GATES[3], wrong(status, {"detail": "it is so"}))
+    assert [check.holds for check in result.checks] == [passes] * 10
+    assert passes or result.reason.startswith(f"request 1 of 10 is answered with 200: {status}: it is so")

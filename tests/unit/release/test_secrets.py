@@ -74,6 +74,8 @@ def test_what_people_have_judged_is_taken_as_they_judged_it(
     judged = baseline_of(git, is_secret=is_secret)
     git.commit(settings__py=None)
     assert gates.run(gates.GATES[2], release(tree=git.path, secrets=judged)).outcome == outcome
+    git.commit(__secrets__baseline=judged.read_text(encoding="utf-8"))
+    assert gates.run(gates.GATES[2], release(tree=git.path)).outcome == outcome
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"results": 1}', '{"results": {"a": [1]}}'])

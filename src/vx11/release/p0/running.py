@@ -5,17 +5,18 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from junitparser import JUnitXml
 
+from vx11.errors import EnvironmentProblem
 from vx11.evidence.redact import Redactor
 from vx11.release import programs
 from vx11.release.verdicts import Check
 
 TESTS = Path(__file__).with_name("test_p0.py")
-TIMEOUT = 300.0
+TIMEOUT, LAST_WORDS = 300.0, 500
 # Method, path, whether with a token, what is sent, and what has to be answered.
 CALLS = (
     ("GET", "/health", False, None, 200),
@@ -26,11 +27,7 @@ CALLS = (
 
 
 def run(url: str, token: str) -> list[Check]:
-    """All of them, at an entry.
-
-    Raises:
-        EnvironmentProblem: curl is not installed.
-    """
+    """All of them, at an entry; what cannot be run has failed."""
     redactor = Redactor([token])
     found = [*_by_pytest(url, token), *_by_curl(url, token)]
     return [Check(check.what, check.holds, redactor.text(check.detail)) for check in found]
@@ -43,9 +40,13 @@ def _by_pytest(url: str, token: str) -> Iterator[Check]:
         options = ["-c", os.devnull, "--rootdir", folder, "-p", "no:cacheprovider", "--import-mode=importlib"]
         words = [sys.executable, "-m", "pytest", "-q", *options, f"--junitxml={report}", str(TESTS)]
         environment = os.environ | {"VX11_URL": url, "VX11_TOKEN": token, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=TIMEOUT, check=False)
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=TIMEOUT, check=False)
+        except subprocess.TimeoutExpired:
+            yield Check("pytest ends", holds=False, detail=f"not within {TIMEOUT:g} s")
+            return
         if not report.is_file():
-            yield Check("pytest runs", holds=False, detail=(done.stdout + done.stderr).strip()[-500:])
+            yield Check("pytest runs", holds=False, detail=(done.stdout + done.stderr).strip()[-LAST_WORDS:])
             return
         for suite in JUnitXml.fromfile(str(report)):
             for case in suite:
@@ -55,8 +56,12 @@ def _by_pytest(url: str, token: str) -> Iterator[Check]:
 
 def _by_curl(url: str, token: str) -> Iterator[Check]:
     for method, path, with_token, body, expected in CALLS:
-        settings = list(_settings(f"{url.rstrip('/')}{path}", method, token if with_token else "", body))
-        status = _curl(settings)
+        settings = _settings(f"{url.rstrip('/')}{path}", method, token if with_token else "", body)
+        try:
+            status = programs.run("curl", "-q", "--config", "-", given="\n".join(settings)).stdout
+        except EnvironmentProblem as error:
+            yield Check("curl runs", holds=False, detail=str(error))
+            return
         header = ' -H "Authorization: Bearer $VX11_TOKEN"' if with_token else ""
         sent = f" --json '{json.dumps(body)}'" if body else ""
         yield Check(
@@ -72,8 +77,3 @@ def _settings(url: str, method: str, token: str, body: object) -> Iterator[str]:
     if body:
         yield f"data = {json.dumps(json.dumps(body))}"
         yield 'header = "Content-Type: application/json"'
-
-
-def _curl(settings: Iterable[str]) -> str:
-    """The status; 000 when nobody answered."""
-    return programs.run("curl", "-q", "--config", "-", given="\n".join(settings)).stdout
