@@ -26,8 +26,10 @@ def gates(host: Any, folder: Path, *numbers: int) -> tuple[int, Any]:
 
 def test_a_host_with_its_gateway(host: Any, tmp_path: Path) -> None:
     code, told = gates(host, tmp_path, 2, 4, 7, 8)
-    assert [gate["outcome"] for gate in told["gates"]] == ["passed"] * 4, told
-    assert code == 0
+    assert [gate["outcome"] for gate in told["gates"]] == ["failed", *["passed"] * 3], told
+    assert code == 1
+    wrong = [check["what"] for check in told["gates"][0]["checks"] if not check["holds"]]
+    assert wrong == ["a watchdog is alive"]  # there is none on such a host
     seen = " ".join(check["what"] for check in told["gates"][2]["checks"])
     assert "in entry (process " in seen
     assert f"in madre (process {host.parts['madre'].pid})" in seen

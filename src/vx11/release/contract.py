@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from vx11.release.baseline import Running
 from vx11.release.verdicts import Outcome, Result
 
+HOLDS = {Outcome.PASSED: True, Outcome.FAILED: False, Outcome.NOT_APPLICABLE: None}
+ARROWS = {True: "-->", False: "--x", None: "-.->"}
+
 
 @dataclass(frozen=True)
 class Line:
@@ -25,7 +28,7 @@ class Line:
     @property
     def arrow(self) -> str:
         """As Mermaid draws it: whole, crossed where it does not hold, dotted where it was not measured."""
-        return {True: "-->", False: "--x", None: "-.->"}[self.holds]
+        return ARROWS[self.holds]
 
 
 def lines(running: Running, results: Mapping[int, Result]) -> list[Line]:
@@ -46,5 +49,4 @@ def lines(running: Running, results: Mapping[int, Result]) -> list[Line]:
 def _by_gate(result: Result | None) -> tuple[bool | None, str]:
     if result is None:
         return None, "its gate was not looked at"
-    holds = None if result.outcome is Outcome.NOT_APPLICABLE else result.outcome is Outcome.PASSED
-    return holds, f"gate {result.number}: {result.reason or 'passed'}"
+    return HOLDS[result.outcome], f"gate {result.number}: {result.reason or 'passed'}"

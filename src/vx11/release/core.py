@@ -53,15 +53,16 @@ def _listening(port: int) -> Iterator[int]:
 
 
 def _holding(locks: dict[Path, str]) -> dict[int, str]:
-    """Who has these files open; both keep theirs for as long as they run."""
+    """Who has these files open; each part has its own for as long as it runs, and madre now and then the other's."""
     names = {str(path.resolve()): name for path, name in locks.items()}
     found: dict[int, str] = {}
     for process in psutil.process_iter():
         try:
-            opened = [file.path for file in process.open_files()]
+            held = {names[file.path] for file in process.open_files() if file.path in names}
         except (psutil.Error, OSError):
             continue
-        found.update((process.pid, names[path]) for path in opened if path in names)
+        if held:
+            found[process.pid] = min(held)
     return found
 
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vx11.recovery.text import Markdown, inline
 from vx11.release.baseline import Baseline
-from vx11.release.contract import Line
+from vx11.release.contract import ARROWS, HOLDS, Line
 from vx11.release.gates import GATES
 from vx11.release.scorecard import Score
 from vx11.release.verdicts import Check, Outcome, Result, judged
@@ -80,6 +80,7 @@ def write(folder: Path, closed: Closed) -> None:
         "phases": phases(closed),
         "tasks": list(tasks(closed)),
         "signs": SIGNS,
+        "arrows": {outcome: ARROWS[holds] for outcome, holds in HOLDS.items()},
     }
     for name in NAMES:
         text = environment.get_template(f"{name}.md.j2").render(about)
@@ -90,7 +91,7 @@ def phases(closed: Closed) -> list[Phase]:
     """The closing plan."""
     by_number = {result.number: result for result in closed.results}
     git = closed.baseline.git
-    frozen = "no tree is named" if git is None else "" if git.clean else f"{len(git.changed)} files are not committed"
+    frozen = "no tree is named" if git is None else "" if git.clean else f"not committed: {', '.join(git.changed[:5])}"
     first = Phase("baseline", "what the release starts from is frozen", Outcome.PASSED, frozen)
     gates = [_phase(name, [by_number[number] for number in numbers]) for name, numbers in PHASES]
     last = Phase("P0 tests", "pytest and curl at the entry", *judged(closed.p0))
@@ -102,7 +103,7 @@ def _phase(name: str, results: Sequence[Result]) -> Phase:
     outcomes = {result.outcome for result in results}
     verdict = next(one for one in (Outcome.FAILED, Outcome.PASSED, Outcome.NOT_APPLICABLE) if one in outcomes)
     why = "; ".join(f"gate {result.number}: {result.reason}" for result in results if result.reason)
-    return Phase(name, ", ".join(f"gate {result.number}, {result.title}" for result in results), verdict, why)
+    return Phase(name, "; ".join(f"gate {result.number}: {result.title}" for result in results), verdict, why)
 
 
 def tasks(closed: Closed) -> Iterator[Task]:

@@ -39,13 +39,16 @@ def scores(
         results: gate → what it came to.
         probes: whether the entry answered, each time that it was asked while the gates were looked at.
     """
-    answers = [check.holds for number in (4, 8) if number in results for check in results[number].checks]
+    checks = {number: result.checks for number, result in results.items()}
+    # The first check of gate 8 is the proof of SOLO_MADRE, and no answer to a question.
+    requests = [*checks.get(4, ()), *checks.get(8, ())[1:], *p0]
     held = [line.holds for line in contract if line.holds is not None]
-    requests = [*answers, *(check.holds for check in p0)]
     return [
         Score("database integrity", _of_gate(results.get(1)), "gate 1, each check of each file"),
         Score("uptime", _percent(probes), f"GET /health, {len(probes)} times from the first gate to the last"),
-        Score("HTTP success", _percent(requests), "requests of gates 4 and 8, and the P0 tests"),
+        Score(
+            "HTTP success", _percent([check.holds for check in requests]), "requests of gates 4 and 8, and the P0 tests"
+        ),
         Score("secrets", _of_gate(results.get(3)), "gate 3: tree, history, .env, and whether the history is whole"),
         Score("flags", _of_gate(results.get(7)), "gate 7, each flag of each process"),
         Score("invariants", _percent(held), "the lines of the diagrams contract that were measured"),

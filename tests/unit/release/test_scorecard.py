@@ -21,7 +21,7 @@ def test_all_of_it() -> None:
         3: result(3, "not_applicable"),
         4: result(4, "failed", True, False),
         7: result(7, "failed"),
-        8: result(8, "passed", True, True),
+        8: result(8, "passed", False, True, True),
     }
     found = scores(results, [Check("a test", True)], [True, True, True, False], lines(True, False, None))
     assert {one.name: one.value for one in found} == {
