@@ -65,7 +65,8 @@ class Operator:
         config, madre = self.folder / "closing.yml", self.folder / "madre.yml"
         config.write_text(yaml.safe_dump({"pace": "0s"} | self.closing), encoding="utf-8")
         about = {name: str(self.cell.folder / name) for name in ("state", "data", "key")}
-        madre.write_text(yaml.safe_dump(about | {"cell": self.cell.name}), encoding="utf-8")
+        about |= {"cell": self.cell.name, "evidence": str(self.cell.evidence.parent)}
+        madre.write_text(yaml.safe_dump(about), encoding="utf-8")
         done = self("gates", "--json", "--config", str(config), "--madre", str(madre), *chosen)
         assert done.returncode in (0, 1), done.stderr
         return done.returncode, json.loads(done.stdout)

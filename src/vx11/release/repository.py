@@ -65,8 +65,9 @@ class Repository:
         )
 
     def files(self) -> list[str]:
-        """Those that are in it, and those that could be; what is ignored is neither."""
-        return sorted(filter(None, set(self._git("ls-files", "-co", "--exclude-standard", "-z").split("\0"))))
+        """Names of those that are in it, and that could be, as os.fsdecode has them; what is ignored is neither."""
+        listed = self._git("ls-files", "-co", "--exclude-standard", "-z", errors="surrogateescape")
+        return sorted(filter(None, set(listed.split("\0"))))
 
     def environment_files(self) -> list[str]:
         """Names of `.env` files that it has, or had in any commit."""
@@ -98,7 +99,7 @@ class Repository:
     def _words(self, *words: str) -> list[str]:
         return ["git", "-C", str(self.path), "-c", "core.quotePath=false", *words]
 
-    def _git(self, *words: str, codes: tuple[int, ...] = (0,)) -> str:
+    def _git(self, *words: str, codes: tuple[int, ...] = (0,), errors: str = "replace") -> str:
         try:
             done = subprocess.run(self._words(*words), capture_output=True, check=False)
         except FileNotFoundError as error:
@@ -106,7 +107,7 @@ class Repository:
         if done.returncode not in codes:
             said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
             raise InputError.of(f"git {words[0]} ended with {done.returncode}: {said[-1]}", self.path)
-        return done.stdout.decode(errors="replace")
+        return done.stdout.decode(errors=errors)
 
 
 def is_environment_file(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,8 @@ def in_tree(repository: Repository, known: Known) -> tuple[list[Found], int]:
     with _scanner(known) as (scan_file, _):
         for name in files:
             secrets = scan_file(str(repository.path / name))
-            found += [Found("", name, one.line_number, one.type) for one in secrets if _counts(one, known)]
+            shown = os.fsencode(name).decode(errors="replace")
+            found += [Found("", shown, one.line_number, one.type) for one in secrets if _counts(one, known)]
     return sorted(set(found)), len(files)
 
 

@@ -1,6 +1,7 @@
 """Secrets in a tree and in its history; of each is told where it is, and never what."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ def test_one_in_the_tree(git: Any) -> None:
     assert Found("", "settings.py", 2, "AWS Access Key") in found
     assert count == 2
     assert in_history(Repository(git.path), known(None)) == ([], 1)
+
+
+def test_one_in_a_file_whose_name_is_no_text(git: Any) -> None:
+    Path(os.fsdecode(os.fsencode(git.path) + b"/\xff.py")).write_text(LINE, encoding="utf-8")
+    found, _ = in_tree(Repository(git.path), known(None))
+    assert {one.file for one in found} == {"\N{REPLACEMENT CHARACTER}.py"}
 
 
 def test_one_that_a_later_commit_has_removed(git: Any) -> None:
