@@ -191,10 +191,8 @@ def single_entrypoint(release: Release) -> Sequence[Check]:
     here = core.is_here(release.host)
     can = here and netns.available()
     if not can and not release.closing.outside:
-        why = "may not make network namespaces" if here else "is not the host, whose entry is on another machine"
-        raise NotApplicable(
-            f"whoever runs this {why}; name addresses to connect to, as `outside`, or run it there as root"
-        )
+        why = "this user may not make a network namespace" if here else "the entry is on another machine"
+        raise NotApplicable(f"{why}, and no address to connect to is named as `outside`")
     allowed = {release.port, *release.closing.management_ports}
     checks = list(_from_a_network_of_its_own(release, allowed)) if can else []
     for seen in release.closing.outside:

@@ -173,7 +173,7 @@ def test_outside_cannot_be_seen_from_a_machine_that_is_not_the_host(
 def test_nor_without_root(release: MakeRelease, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(netns, "available", lambda: False)
     result = gates.run(GATES[5], release())
-    assert (result.outcome, "may not make network namespaces" in result.reason) == (Outcome.NOT_APPLICABLE, True)
+    assert (result.outcome, "may not make a network namespace" in result.reason) == (Outcome.NOT_APPLICABLE, True)
 
 
 # 7
