@@ -48,7 +48,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         told = {'method': self.command, 'path': self.path, 'headers': self.headers.items(), 'size': 0}
         while size > told['size'] and (some := self.rfile.read(min(65536, size - told['size']))):
             told['size'] += len(some)
-        body = json.dumps(told | {'pid': os.getpid()}).encode()
+        body = json.dumps(told | {'pid': os.getpid(), 'reply': 'echo'}).encode()
         self.send_response(200)
         self.send_header('Content-Length', str(len(body)))
         self.end_headers()
@@ -226,12 +226,12 @@ def _first_line(process: subprocess.Popen[bytes]) -> bytes:
 
 @pytest.fixture(scope="session")
 def services(make_entry: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    """A service that echoes, the same without tokens, one that speaks gRPC, one without HTTP."""
+    """A service that echoes, the same for operators and without tokens, one that speaks gRPC, one without HTTP."""
     listens = {"ready": {"tcp": {"port": 8080}}}
     echo = make_entry(ECHO, vx11={"ready": {"http": {"port": 8080, "path": "/"}}}, stop_grace_period="1s")
     return {
         "echo": echo,
-        "other": echo,
+        "other": echo | {"x-vx11": echo["x-vx11"] | {"operator": True}},
         "open": echo | {"x-vx11": echo["x-vx11"] | {"public": True}},
         "rpc": make_entry(RPC, vx11=listens, ports=[{"target": 8080, "app_protocol": "grpc"}]),
         "bare": make_entry(BARE, vx11=listens, stop_grace_period="0.1s"),

@@ -76,6 +76,13 @@ def test_a_service_without_http_has_no_endpoint_and_nobody_waits_for_one(host: H
     problem(host.ask("bare"), 404, "service_unknown")
 
 
+def test_madre_asks_the_language_service_without_the_gateway(host: Host) -> None:
+    host.open("other")
+    headers = {"Authorization": f"Bearer {host.token('operator:chat')}"}
+    told = host.http.post("/operator/api/chat", json={"message": "hi"}, headers=headers).json()
+    assert (told["response"], told["degraded"]) == ("echo", False)
+
+
 def test_names_that_nothing_has(host: Host) -> None:
     problem(host.ask("nobody"), 404, "service_unknown")
     problem(host.http.get("/"), 404, "not_found")

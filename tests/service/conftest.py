@@ -49,6 +49,50 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print('waiting for a database', flush=True)
 time.sleep(60)
 """
+# What answers operators does by default, and what else it does when that is the question.
+SPEAKS = """
+import http.server, json, os, time
+asked = []
+def told(text, code=200, more=''):
+    return f'HTTP/1.1 {code} X\\r\\n{more}Content-Length: {len(text)}\\r\\n\\r\\n{text}'
+ANSWERS = {
+    'not JSON': told('certainly'),
+    'no object': told('["reply"]'),
+    'no reply': told('{"answer": "yes"}'),
+    'no text': told('{"reply": 5}'),
+    'nothing in it': told('{"reply": ""}'),
+    'half a character': told('{"reply": "\\\\ud800"}'),
+    'deep': told('[' * 60000),
+    'large': told('{"reply": "' + 70000 * 'x' + '"}'),
+    'a long head': told('{"reply": "yes"}', more=''.join(f'X-{n}: {1000 * "x"}\\r\\n' for n in range(90))),
+    'a huge length': 'HTTP/1.1 200 X\\r\\nContent-Length: 1000000000000\\r\\n\\r\\n{"reply": ',
+    'a huge chunk': 'HTTP/1.1 200 X\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\nffffffffff\\r\\n{"reply": ',
+    'a wrong chunk': 'HTTP/1.1 200 X\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\nmany\\r\\n{"reply": ',
+    'half': 'HTTP/1.1 200 X\\r\\nContent-Length: 100\\r\\n\\r\\n{"reply": ',
+    'nothing': '',
+    'not HTTP': '{"reply": "yes"}',
+    'elsewhere': told('{"reply": "yes"}', 307, 'Location: /elsewhere\\r\\n'),
+    'broken': told('{"reply": "yes"}', 500),
+    'accepted': told('{"reply": "yes"}', 202),
+}
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(asked).encode())
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers['Content-Length']))
+        asked.append({'path': self.path, 'headers': dict(self.headers), 'body': json.loads(body)})
+        message = asked[-1]['body']['message']
+        while message == 'late':
+            time.sleep(1)
+        while message in ('drips', 'goes on'):
+            self.wfile.write(b'X' if message == 'drips' else b'HTTP/1.1 100 Continue\\r\\n\\r\\n')
+            time.sleep(0.1 if message == 'drips' else 0)
+        text = 'As I see it: ' + asked[-1]['body']['facts']['text']
+        self.wfile.write(ANSWERS.get(message, told(json.dumps({'reply': text, 'more': 1}))).encode())
+http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), Handler).serve_forever()
+"""
 EARLY = "import sys; print('no configuration', flush=True); sys.exit(3)"
 
 
@@ -201,6 +245,7 @@ def entries(make_entry: Callable[..., Any], web: dict[str, Any]) -> dict[str, An
         "slow": make_entry(NEVER, vx11=LISTENS),
         "early": make_entry(EARLY, vx11=LISTENS),
         "blocked": make_entry("allowed_service.py --name blocked", vx11=LISTENS),
+        "speaker": make_entry(SPEAKS, vx11=LISTENS | {"operator": True}, stop_grace_period="0.1s"),
         "needs-blocked": make_entry("auth_service.py", vx11=LISTENS | {"peers": ["blocked"]}),
     }
 

@@ -1,12 +1,17 @@
 """The operator endpoint: questions in words, answered from what is so just now; never a 5xx."""
 
 import re
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from vx11.madre.language import LIMIT
 
 CHAT = "/operator/api/chat"
 
@@ -90,3 +95,129 @@ def test_whatever_is_asked_is_answered(ask: Callable[[str], Any], message: str) 
 def test_a_wrong_request_is_told(process_api: Any, problem: Callable[..., str], body: Any) -> None:
     headers = {"Authorization": f"Bearer {process_api.token(scopes=['operator:chat'])}"}
     problem(process_api.http.post(CHAT, json=body, headers=headers), 422, "invalid_request")
+
+
+# the language service
+
+
+class Speaker:
+    """The language service of the shared cell, whose window is open."""
+
+    def __init__(self, api: Any) -> None:
+        self.window = api.open("speaker", ttl=120)
+        self.log = api.cell.folder / "madre.log"
+        self._said = self.log.stat().st_size
+
+    def asked(self) -> list[Any]:
+        """What it was sent so far."""
+        return httpx.get(f"{self.window['endpoints'][0]}/asked", timeout=5).json()
+
+    def complaint(self) -> str:
+        """What madre says of it since it is open."""
+        return self.log.read_bytes()[self._said :].decode()
+
+
+@pytest.fixture
+def speaker(process_api: Any) -> Speaker:
+    """It, open."""
+    return Speaker(process_api)
+
+
+def is_degraded(told: Any) -> bool:
+    """Whether madre answered by herself; checks that all of the answer says so."""
+    sources = {True: "local_llm_degraded", False: None}
+    assert told["fallback_source"] == sources[told["degraded"]]
+    assert not told["degraded"] or told["response"] == told["facts"]
+    return bool(told["degraded"])
+
+
+def test_a_language_service_answers_while_it_is_open(process_api: Any, ask: Callable[[str], Any]) -> None:
+    assert is_degraded(ask("What is open?"))
+    assert process_api.status()["windows"] == []  # asking has opened nothing
+    window = process_api.open("speaker", ttl=60)
+    told = ask("What is open?")
+    assert not is_degraded(told)
+    assert told["response"] == f"As I see it: {told['facts']}"
+    assert re.fullmatch(r"speaker is open, closes in .*", told["facts"])
+    assert told["intent"] == "open"
+    after = process_api.window(window["window_id"])
+    assert (after["state"], after["expires_at"]) == ("open", window["expires_at"])
+    process_api.close("speaker")
+    assert is_degraded(ask("What is open?"))
+
+
+def test_it_is_told_the_question_and_the_facts_and_nothing_else(process_api: Any, speaker: Speaker) -> None:
+    token = process_api.token(scopes=["operator:chat"])
+    headers = {"Authorization": f"Bearer {token}", "Cookie": "a=b", "X-Mine": "1"}
+    question = {"message": "Is it dark? \u2028 \U0001f311", "session_id": "mine"}
+    told = process_api.http.post(CHAT, json=question, headers=headers).json()
+    (asked,) = speaker.asked()
+    facts = {"intent": "solo_madre", "text": told["facts"]}
+    assert (asked["path"], asked["body"]) == ("/chat", question | {"facts": facts})
+    assert {name.lower() for name in asked["headers"]} == {
+        *("host", "connection", "accept", "accept-encoding"),
+        *("content-type", "content-length"),
+    }
+    assert token not in str(asked)
+
+
+def test_a_session_that_was_not_named_is_the_same_for_both(ask: Callable[[str], Any], speaker: Speaker) -> None:
+    assert ask("hi")["session_id"] == speaker.asked()[0]["body"]["session_id"]
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        *((wrong, "not a JSON object with a reply") for wrong in ("not JSON", "no object", "no reply", "no text")),
+        *((wrong, "not a JSON object with a reply") for wrong in ("nothing in it", "half a character", "deep")),
+        *((wrong, "not a JSON object with a reply") for wrong in ("half", "a huge length")),
+        *((wrong, "larger than 64 KiB") for wrong in ("large", "a long head", "goes on")),
+        *((wrong, "not HTTP") for wrong in ("not HTTP", "a huge chunk", "a wrong chunk")),
+        ("nothing", "the connection failed: RemoteDisconnected"),
+        ("elsewhere", "it answered 307"),
+        ("broken", "it answered 500"),
+        ("accepted", "it answered 202"),
+    ],
+)
+def test_whatever_it_answers_the_operator_is_answered(
+    ask: Callable[[str], Any], speaker: Speaker, message: str, why: str
+) -> None:
+    begun = time.monotonic()
+    assert is_degraded(ask(message))
+    assert time.monotonic() - begun < LIMIT
+    assert re.search(f"speaker did not answer an operator: .*{re.escape(why)}", speaker.complaint())
+    assert [item["path"] for item in speaker.asked()] == ["/chat"]
+    assert not is_degraded(ask("hello"))
+
+
+def test_what_is_slow_is_not_waited_for_and_holds_nobody_up(
+    process_api: Any, ask: Callable[[str], Any], speaker: Speaker, eventually: Callable[..., Any]
+) -> None:
+    messages = ["late", "drips"] * 5
+    with ThreadPoolExecutor(len(messages)) as pool:
+        begun = time.monotonic()
+        answers = [pool.submit(ask, message) for message in messages]
+        eventually(speaker.asked)
+        process_api.status()
+        assert process_api.close("speaker")["state"] == "closed"
+        assert time.monotonic() - begun < LIMIT
+        assert all(is_degraded(answer.result()) for answer in answers)
+    window = process_api.open("speaker")
+    begun = time.monotonic()
+    assert is_degraded(ask("drips"))
+    assert LIMIT <= time.monotonic() - begun < LIMIT + 2
+    assert "not complete after 5 s" in speaker.complaint()
+    assert process_api.window(window["window_id"])["state"] == "open"
+
+
+def test_a_window_that_closes_over_a_question(
+    process_api: Any, ask: Callable[[str], Any], speaker: Speaker, eventually: Callable[..., Any]
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        begun = time.monotonic()
+        answer = pool.submit(ask, "late")
+        eventually(speaker.asked)
+        process_api.close("speaker", force=True)
+        assert is_degraded(answer.result())
+        assert time.monotonic() - begun < LIMIT
+    assert "speaker did not answer an operator: the connection failed" in speaker.complaint()

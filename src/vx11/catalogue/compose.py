@@ -94,6 +94,7 @@ def load(path: Path, variables: Mapping[str, str] | None = None) -> Catalogue:
     if isinstance(document, MarkedDict) and isinstance(document.get("services"), MarkedDict):
         services = dict(_services(path, document, written, problems))
         problems += _cycles(path, document)
+        problems += _operator_problems(path, document, services)
     unset = [_problem(path, document, location, message) for location, message in report.found]
     # What a text with a variable left in it is not, follows from the variable alone.
     places = tuple(f"{yamlfile.dotted(location)}: " for location, _ in report.found)
@@ -200,6 +201,17 @@ def _cycles(path: Path, document: MarkedDict) -> Iterator[Problem]:
             message = f"needs itself: {' → '.join(around)}"
             yield _problem(path, document, ("services", around[0], "depends_on"), message)
             needs = {name: found for name, found in needs.items() if name not in around}
+
+
+def _operator_problems(path: Path, document: MarkedDict, services: Mapping[str, Service]) -> Iterator[Problem]:
+    """What answers operators is one service, and speaks HTTP."""
+    names = [name for name, service in services.items() if service.entry.vx11.operator]
+    for name in names:
+        at = ("services", name, "x-vx11", "operator")
+        if name != names[0]:
+            yield _problem(path, document, at, f"{names[0]} answers operators already; a catalogue has one that does")
+        if "http" not in services[name].spoken().values():
+            yield _problem(path, document, at, "what answers operators needs a port that speaks HTTP")
 
 
 def _is_names(value: Any) -> bool:

@@ -257,7 +257,8 @@ class Vx11(Model):
 
     Durations in seconds: `ttl` is used when a request names none, `max_ttl` is the longest life of a window with all
     its extensions, `max_hold` how long a hold lasts, `ready_timeout` how long it may take to get ready,
-    `public` whether the gateway leads to it without a token.
+    `public` whether the gateway leads to it without a token, `operator` whether it is the language service, which
+    answers operators in words of its own.
     """
 
     ttl: Seconds = DEFAULT_TTL
@@ -269,6 +270,7 @@ class Vx11(Model):
     peers: tuple[str, ...] = ()
     unsafe: tuple[str, ...] = ()
     public: bool = False
+    operator: bool = False
 
     @model_validator(mode="after")
     def _ttl_fits(self) -> "Vx11":

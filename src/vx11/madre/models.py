@@ -20,6 +20,7 @@ from vx11.clock import Instant, iso
 from vx11.engines.select import EngineName
 from vx11.evidence.runs import CaseVerdict
 from vx11.madre.jobs import Job, Result, State
+from vx11.madre.operator import Reply
 from vx11.units import Seconds, Size
 from vx11.windows.events import Kind
 from vx11.windows.usage import Sample
@@ -513,12 +514,27 @@ class Ask(Request):
 class Told(BaseModel):
     """An answer to an operator."""
 
-    response: str
+    response: str = Field(description="what the language service says, or the facts")
+    facts: str = Field(description="what madre found out by itself")
     intent: str = Field(description="which question was understood")
     session_id: str = Field(description="the one that was sent, or a new one")
-    degraded: bool = Field(default=True, description="fixed intents answered, since no language service is open")
-    fallback_source: str | None = "local_llm_degraded"
+    degraded: bool = Field(description="no language service is open, or it did not answer")
+    fallback_source: Literal["local_llm_degraded"] | None = Field(description="null when a language service answered")
     answered_at: str
+
+    @classmethod
+    def of(cls, reply: Reply, session_id: str, now: Instant) -> "Told":
+        """From what the operator is answered."""
+        degraded = reply.said is None
+        return cls(
+            response=reply.said or reply.facts,
+            facts=reply.facts,
+            intent=reply.intent,
+            session_id=session_id,
+            degraded=degraded,
+            fallback_source="local_llm_degraded" if degraded else None,
+            answered_at=now.iso(),
+        )
 
 
 class LegacyWindow(BaseModel):

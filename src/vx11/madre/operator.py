@@ -1,14 +1,16 @@
 """Answers an operator's questions about windows, tests and SOLO_MADRE, from what is so just now.
 
-It knows a fixed set of questions by their words. That is what is left when no language service is open, and it never
-fails: what cannot be found out is said.
+It knows a fixed set of questions by their words, and never fails: what cannot be found out is said. While a language
+service is open, that one is told what was found out and says it in words of its own.
 """
 
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
+from vx11.madre import language
 from vx11.madre.jobs import Jobs, Result
 from vx11.units import show_duration
 from vx11.windows import solo_madre
@@ -28,10 +30,13 @@ class Reply:
 
     Attributes:
         intent: which question was understood; `unknown` when none was, `failed` when it could not be found out.
+        facts: what is so.
+        said: what the language service made of it; None when it is not open, or did not answer.
     """
 
     intent: str
-    text: str
+    facts: str
+    said: str | None = None
 
 
 class Operator:
@@ -41,12 +46,20 @@ class Operator:
         windows: those of the cell.
         jobs: its tests.
         allowed: names of the services that may be opened now.
+        speaker: name of the one that is the language service.
     """
 
-    def __init__(self, windows: Windows, jobs: Jobs, allowed: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        windows: Windows,
+        jobs: Jobs,
+        allowed: Callable[[], Sequence[str]],
+        speaker: Callable[[], str | None],
+    ) -> None:
         self._windows = windows
         self._jobs = jobs
         self._allowed = allowed
+        self._speaker = speaker
         self._intents: Sequence[tuple[str, re.Pattern[str], Callable[[str], str]]] = [
             (name, re.compile(words, re.IGNORECASE), answer)
             for name, words, answer in (
@@ -62,8 +75,27 @@ class Operator:
             )
         ]
 
-    def answer(self, message: str) -> Reply:
+    def answer(self, message: str, session_id: str) -> Reply:
         """Answers a message, whatever it is."""
+        found = self._find_out(message)
+        window = self._speaking()
+        if window is None:
+            return found
+        facts = {"intent": found.intent, "text": found.facts}
+        try:
+            said = language.ask(_port(window), {"message": message, "session_id": session_id, "facts": facts})
+        except language.NoAnswer as error:
+            log.error("%s did not answer an operator: %s", window.service, error)
+            return found
+        return replace(found, said=said)
+
+    def _speaking(self) -> Window | None:
+        """The window of the language service, while it is open."""
+        is_open = {window.service: window for window in self._windows.windows() if window.state is State.OPEN}
+        name = self._speaker() if is_open else None
+        return is_open.get(name) if name else None
+
+    def _find_out(self, message: str) -> Reply:
         for name, words, answer in self._intents:
             if words.search(message):
                 try:
@@ -129,6 +161,12 @@ class Operator:
     def _last_test(self, message: str) -> str:
         result = self._jobs.latest()
         return _test(result) if result else "No test was run from here."
+
+
+def _port(window: Window) -> int:
+    """The first one of this host at which it speaks HTTP; 0 without one."""
+    urls = map(urlsplit, window.endpoints)
+    return next((url.port or 0 for url in urls if url.scheme == "http"), 0)
 
 
 def _end(window: Window) -> str:

@@ -27,7 +27,7 @@ from vx11.windows.window import Window
 
 Answer = TypeVar("Answer")
 CORE = ["madre"]
-_PLACES = {"work": 64, "quick": 8, "close": 64, "solo_madre": 8, "tests": 4}
+_PLACES = {"work": 64, "quick": 8, "close": 64, "solo_madre": 8, "tests": 4, "operator": 8}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"application/problem+json": {}}}
     for status, text in {
@@ -290,17 +290,13 @@ async def cancel_test(test_id: str, desk: AtDesk, actor: Actor) -> models.TestVi
 @api.post("/operator/api/chat", tags=["operator"])
 async def chat(body: models.Ask, desk: AtDesk) -> models.Told:
     """Answers a question about windows, tests and SOLO_MADRE from what is so just now."""
+    session_id = body.session_id or str(uuid.uuid4())
 
     def answer() -> models.Told:
-        reply = desk.operator.answer(body.message)
-        return models.Told(
-            response=reply.text,
-            intent=reply.intent,
-            session_id=body.session_id or str(uuid.uuid4()),
-            answered_at=desk.windows.clock.now().iso(),
-        )
+        reply = desk.operator.answer(body.message, session_id)
+        return models.Told.of(reply, session_id, desk.windows.clock.now())
 
-    return await desk.ask("quick", answer)
+    return await desk.ask("operator", answer)
 
 
 @api.post("/madre/power/window/open", tags=["older clients"], deprecated=True)

@@ -107,7 +107,7 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
         application = app.build(
             windows,
             tests,
-            Operator(windows, tests, services.allowed),
+            Operator(windows, tests, services.allowed, services.language),
             check=authority.check,
             policy=endpoints,
             rate=settings.rate_limit,

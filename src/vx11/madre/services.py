@@ -82,6 +82,14 @@ class FileServices:
             names = () if self._broken else self._allowlist.services
             return sorted(name for name in names if not self._problem(name))
 
+    def language(self) -> str | None:
+        """Name of the service that answers operators in words of its own, if there is one that may be opened now."""
+        with self._lock:
+            self._refresh()
+            services = {} if self._broken else self._catalogue.services
+            names = (name for name, service in services.items() if service.entry.vx11.operator)
+            return next((name for name in names if not self._problem(name)), None)
+
     def _with_more(self, service: Service) -> Service:
         """With what it needs beyond its entry; an entry's own condition stands."""
         more = {}

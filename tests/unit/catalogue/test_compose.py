@@ -197,6 +197,38 @@ def test_a_probe_of_a_port_that_is_there(read: Read, ports: str, ready: str) -> 
     assert read(text).services["web"].entry.vx11.ready
 
 
+def test_one_service_answers_operators(read: Read) -> None:
+    text = "services:\n"
+    for name in ("web", "db", "cache"):
+        text += f"  {name}:\n    image: x\n    ports: [1]\n    x-vx11:\n      operator: true\n"
+    assert problems_of(read, text) == [
+        f"{line}: services.{name}.x-vx11.operator: web answers operators already; a catalogue has one that does"
+        for line, name in ((11, "db"), (16, "cache"))
+    ]
+    assert read(text.replace("true", "false", 2)).services["cache"].entry.vx11.operator
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [
+        "tmpfs: /x",
+        "ports: [53/udp]",
+        "ports: [{target: 1, app_protocol: grpc}]",
+        "ports: [{target: 1, app_protocol: https}]",
+        "ports: [1]\n    x-vx11: {ready: {tcp: {port: 1}}, operator: true}",
+    ],
+)
+def test_what_answers_operators_speaks_http(read: Read, ports: str) -> None:
+    text = f"services:\n  web:\n    image: x\n    {ports}\n"
+    text += "" if "operator" in text else "    x-vx11: {operator: true}\n"
+    assert problems_of(read, text) == [
+        "5: services.web.x-vx11.operator: what answers operators needs a port that speaks HTTP"
+    ]
+    assert read(text.replace("operator: true", "operator: false"))
+    http = text.replace("    image: x\n", "    image: x\n    expose: [2]\n")
+    assert read(http).services["web"].entry.vx11.operator
+
+
 def test_a_probe_knows_the_service_s_own_ports_alone(read: Read) -> None:
     text = "services:\n  web:\n    image: x\n    ports: ['8080:80']\n    x-vx11: {ready: {http: {port: 8080}}}\n"
     (problem,) = problems_of(read, text)

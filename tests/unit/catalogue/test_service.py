@@ -218,6 +218,8 @@ def test_the_program_of_a_health_check(read_entry: ReadEntry, lines: str, comman
         ),
         ("{process: {command: [a, b c]}}", Vx11(process=Process(command=("a", "b c")))),
         ("{peers: [web]}", Vx11(peers=("web",))),
+        ("{public: true}", Vx11(public=True)),
+        ("{operator: true}", Vx11(operator=True)),
     ],
 )
 def test_what_vx11_adds(read_entry: ReadEntry, lines: str, value: Vx11) -> None:

@@ -172,6 +172,19 @@ def test_what_is_allowed_and_cannot_be_opened_is_known_before_anybody_asks(
     assert services.problems() == {}
 
 
+def test_what_answers_operators_is_what_may_be_opened_now(services: FileServices, bundle: Bundle) -> None:
+    assert services.language() is None
+    bundle.write(more="  llm: {image: c, ports: [80], x-vx11: {operator: true}}\n")
+    assert services.language() is None
+    bundle.allow("llm")
+    assert services.language() == "llm"
+    bundle.write(more="  llm: {image: d, ports: [80], x-vx11: {operator: true}}\n")
+    assert services.language() is None
+    bundle.allow("llm")
+    bundle.replace(bundle.allowlist, "version: 1\n")
+    assert services.language() is None
+
+
 def test_what_a_service_is_built_from_is_looked_at_before_every_open(bundle: Bundle) -> None:
     folder = bundle.catalogue.parent / "src"
     folder.mkdir()
