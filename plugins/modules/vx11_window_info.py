@@ -79,6 +79,11 @@ watchdog:
   returned: success
   type: bool
   sample: true
+gateway:
+  description: Whether the gateway answers madre; null where there is none.
+  returned: success
+  type: bool
+  sample: true
 engine:
   description: What runs the services.
   returned: success
@@ -118,7 +123,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vx11.power.plugins.module_utils.arguments import client_of, connection_spec
 from ansible_collections.vx11.power.plugins.module_utils.client import Json, MadreClient, MadreError
 
-SHOWN = ("windows", "solo_madre", "watchdog", "engine", "cell", "checked_at")
+SHOWN = ("windows", "solo_madre", "watchdog", "gateway", "engine", "cell", "checked_at")
 
 
 def read(client: MadreClient, service: str | None, closed: bool) -> Json:

@@ -1,7 +1,10 @@
 """tentaculo_link as clients and services see it: what it leads to, what it tells them, what it survives."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -273,6 +276,31 @@ def test_the_gateway_may_be_away(new_host: Callable[..., Host], eventually: Call
     eventually(lambda: host.ask("echo").status_code == 200)
     assert "does not answer" in host.said("madre")
     assert "answers again" in host.said("madre")
+
+
+def test_madre_says_whether_the_gateway_lives(new_host: Callable[..., Host], eventually: Callable[..., Any]) -> None:
+    host = new_host()
+    token, madre = host.token("power:read", "metrics:read"), f"http://127.0.0.1:{host.madre_port}"
+
+    def asked(path: str) -> httpx.Response:
+        return httpx.get(madre + path, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+
+    def seen() -> tuple[bool, str, bool]:
+        """By status, by metrics, and by who lists windows."""
+        command = [sys.executable, "-m", "vx11", "window", "list", "--url", madre]
+        listed = subprocess.run(
+            command, env=os.environ | {"VX11_TOKEN": token}, capture_output=True, text=True, check=True, timeout=30
+        )
+        metric = next(line for line in asked("/metrics").text.splitlines() if line.startswith("vx11_gateway_alive "))
+        is_alive = asked("/api/v1/windows/status").json()["gateway"]
+        return is_alive, metric.split()[1], "warning: the gateway does not answer madre" in listed.stdout
+
+    alive, gone = (True, "1.0", False), (False, "0.0", True)
+    eventually(lambda: seen() == alive, 20)
+    host.end("gateway")
+    eventually(lambda: seen() == gone, 20)
+    host.start_gateway()
+    eventually(lambda: seen() == alive, 20)
 
 
 # TLS

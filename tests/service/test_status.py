@@ -30,6 +30,7 @@ def start_behind(api: Any, bundle: Path) -> Stamp:
 def test_the_status_of_a_cell(api: Any) -> None:
     empty = api.status()
     assert (empty["cell"], empty["windows"], empty["solo_madre"], empty["watchdog"]) == (api.cell.name, [], True, True)
+    assert empty["gateway"] is None
     assert empty["engine"]["name"] == api.cell.engine.name
     assert empty["engine"]["why"]
     assert set(empty["engine"]["capabilities"]) == api.cell.engine.capabilities

@@ -122,6 +122,8 @@ def window_list(
     console.print(f"SOLO_MADRE: {'yes' if status['solo_madre'] else 'no'}", highlight=False)
     if not status["watchdog"]:
         console.print("warning: no watchdog is alive", highlight=False)
+    if status["gateway"] is False:
+        console.print("warning: the gateway does not answer madre", highlight=False)
 
 
 @window_app.command("logs")

@@ -60,7 +60,7 @@ def build(
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    registry.register(WindowCollector(windows))
+    registry.register(WindowCollector(windows, entry))
     export = partial(generate_latest, registry)
     app.state.desk = routes.Desk(windows, jobs, operator, export, entry=entry, stop_foreign=stop_foreign, faults=faults)
     app.include_router(routes.entry)

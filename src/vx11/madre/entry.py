@@ -40,7 +40,8 @@ class Entry:
         # What is open, by the newest event, service → window.
         self._open: dict[str, Window] = {}
         self._led: dict[str, str] = {}
-        self._was_gone = False
+        # Whether the gateway answered when it was looked at last; None before that.
+        self._answered: bool | None = None
         self._thread = threading.Thread(target=self._run, name="entry", daemon=True)
 
     @contextmanager
@@ -66,11 +67,16 @@ class Entry:
             self._is_stale = True
             self._changed.notify_all()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the gateway answers, as of the last second or so."""
+        return bool(self._answered)
+
     def await_led(self, window: Window) -> None:
         """Returns when the gateway leads to a window, or after a moment; at once where it cannot."""
         until = time.monotonic() + AWAITED
         with self._changed:
-            while _port(window) and not self._was_gone and self._led.get(window.service) != window.window_id:
+            while _port(window) and self._answered is not False and self._led.get(window.service) != window.window_id:
                 if not self._changed.wait(until - time.monotonic()):
                     return
 
@@ -103,16 +109,16 @@ class Entry:
             if revoked != self._runtime.revoked(self._revocations):
                 self._runtime.revoke(sorted(revoked), self._revocations)
         except GatewayGone as error:
-            if not self._was_gone:
+            if self._answered is not False:
                 log.warning("%s; windows cannot be reached through it", error)
             with self._changed:
-                self._was_gone = True
+                self._answered = False
                 self._changed.notify_all()
             return
-        if self._was_gone:
+        if self._answered is False:
             log.warning("the gateway answers again")
         with self._changed:
-            self._was_gone = False
+            self._answered = True
             self._led = {name: window.window_id for name, window in is_open.items() if name in known}
             self._changed.notify_all()
 

@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from vx11.madre.entry import Entry
 from vx11.windows.books import Evidence
 from vx11.windows.manager import Windows
 from vx11.windows.window import State
@@ -43,10 +44,15 @@ class CountedEvidence:
 
 
 class WindowCollector(Collector):
-    """The present state of windows, read when somebody asks."""
+    """The present state of windows and of the core around madre, read when somebody asks.
 
-    def __init__(self, windows: Windows) -> None:
+    Args:
+        entry: the gateway, where there is one.
+    """
+
+    def __init__(self, windows: Windows, entry: Entry | None = None) -> None:
         self._windows = windows
+        self._entry = entry
 
     def collect(self) -> Iterable[Metric]:
         """One family a question."""
@@ -59,6 +65,9 @@ class WindowCollector(Collector):
         yield from self._usage()
         alive = float(self._windows.store.watchdog_is_alive())
         yield GaugeMetricFamily("vx11_watchdog_alive", "Whether a second enforcer is alive", value=alive)
+        if self._entry:
+            answers = float(self._entry.is_alive)
+            yield GaugeMetricFamily("vx11_gateway_alive", "Whether the gateway answers madre", value=answers)
 
     def _usage(self) -> Iterator[Metric]:
         """Of what is open, as it was last sampled."""

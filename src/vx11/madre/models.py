@@ -356,6 +356,7 @@ class Status(BaseModel):
     windows: list[WindowView]
     solo_madre: bool
     watchdog: bool = Field(description="whether a second enforcer is alive")
+    gateway: bool | None = Field(description="whether the gateway answers madre; null where there is none")
     engine: EngineView
     usage_interval_s: float = Field(description="seconds between two samples of what windows use")
     checked_at: str

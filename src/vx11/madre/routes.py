@@ -184,6 +184,7 @@ async def status(
             windows=desk.views(window for window in proof.windows if service in (None, window.service)),
             solo_madre=proof.solo,
             watchdog=windows.store.watchdog_is_alive(),
+            gateway=desk.entry.is_alive if desk.entry else None,
             engine=models.EngineView(name=engine.name, why=engine.why, capabilities=sorted(engine.capabilities)),
             usage_interval_s=windows.sampler.interval,
             checked_at=proof.checked.iso(),

@@ -65,6 +65,7 @@ def test_present_windows_are_shown_by_state_with_the_time_they_have() -> None:
     assert "vx11_sampling_cpu_seconds_total 0.25" in lines
     assert 'vx11_window_remaining_seconds{service="cache"} 0.0' in lines
     assert "vx11_watchdog_alive 1.0" in lines
+    assert not any("vx11_gateway_alive" in line for line in lines)
     present.clear()
     assert 'vx11_windows{state="open"} 0.0' in generate_latest(registry).decode()
 

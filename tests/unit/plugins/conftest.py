@@ -211,6 +211,7 @@ def status() -> Callable[..., dict[str, Any]]:
             "windows": list(windows),
             "solo_madre": not windows,
             "watchdog": True,
+            "gateway": True,
             "engine": {"name": "process", "why": "no Docker Engine answers", "capabilities": ["limits.cpu"]},
             "checked_at": "2026-01-02T03:04:06.000000000Z",
         }

@@ -20,7 +20,8 @@ def test_returns_what_madre_says(madre: Any, run_module: Run, window: Make, stat
     result = run_module(vx11_window_info, check=check)
     assert result["changed"] is False
     assert result["windows"] == [window()]
-    assert (result["solo_madre"], result["watchdog"], result["cell"]) == (False, True, "default")
+    assert (result["solo_madre"], result["cell"]) == (False, "default")
+    assert (result["watchdog"], result["gateway"]) == (True, True)
     assert result["engine"]["name"] == "process"
     assert "closed" not in result
     assert madre.asked() == [("GET", STATUS)]
