@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vx11.catalogue.compose import Service
 from vx11.tokens import ALGORITHM, ISSUER
 
-# Bytes of a body that madre is sent; what services are sent has no limit here.
+# Bytes of a body that madre takes, also without a gateway; what services are sent has no limit here.
 API_BODY = 64 * 1024
 # What a port may speak that is led to (`app_protocol` in Compose files), and what of that is HTTP/2 without TLS.
 H2 = frozenset(["h2c", "grpc"])

@@ -12,7 +12,9 @@ from starlette.responses import Response
 
 from vx11 import __version__
 from vx11.errors import Vx11Error
+from vx11.gateway.config import API_BODY
 from vx11.madre import problems, routes
+from vx11.madre.bodylimit import BodyLimit
 from vx11.madre.entry import Entry
 from vx11.madre.guard import Guard
 from vx11.madre.jobs import Jobs
@@ -65,6 +67,7 @@ def build(
     app.state.desk = routes.Desk(windows, jobs, operator, export, entry=entry, stop_foreign=stop_foreign, faults=faults)
     app.include_router(routes.entry)
     app.include_router(routes.api)
+    app.add_middleware(BodyLimit, most=API_BODY)
     app.add_middleware(Guard, check=check, policy=policy, rate=rate, record=windows.record)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Vx11Error, _refused)
@@ -93,7 +96,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _other(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+    code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "invalid_request")
     return problems.response(code, str(error.detail))
 
 

@@ -31,6 +31,7 @@ TITLES = {
     "window_stuck": (409, "An earlier window could not be closed"),
     "test_running": (409, "Another test runs"),
     "test_ended": (409, "The test has ended"),
+    "too_large": (413, "The body is too large"),
     "matrix_invalid": (422, "The matrix is not valid"),
     "ttl_too_long": (422, "The time is longer than the service allows"),
     "rate_limited": (429, "Too many requests"),

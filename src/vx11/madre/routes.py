@@ -35,6 +35,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         403: "The token, or the allowlist, does not allow this",
         404: "There is no such service, window, matrix or test",
         409: "The window, or the test, cannot be had like this",
+        413: "The body is larger than 64 KiB",
         422: "The request is not valid",
         429: "Too many requests; see Retry-After",
         502: "The service did not open, or the fault did not take effect",
