@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 from httpx_sse import EventSource, connect_sse
@@ -226,6 +226,11 @@ def _address(url: str) -> httpx.URL:
     except httpx.InvalidURL as error:
         raise InputError.of(f"{url} is not an address: {error}; write it like http://127.0.0.1:8000") from error
     return found
+
+
+def is_behind_gateway(url: str) -> bool:
+    """Whether an endpoint leads through the gateway of its host: that one answers, whatever its window does."""
+    return urlsplit(url).path.startswith("/svc/")
 
 
 def named(window: str) -> dict[str, str]:

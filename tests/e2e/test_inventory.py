@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.chains import whole
+from tests.gateway.conftest import Host
 from vx11 import tokens
 from vx11.client import Madre
 from vx11.conductor.cell import Cell
@@ -23,6 +24,13 @@ LONG = {"ansible.builtin.pause": {"seconds": 3}}
 # Nobody can log in there, and our modules need not.
 NO_LOGIN = {"ansible_connection": "ssh", "ansible_host": "192.0.2.1"}
 HERE = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+PROBE = """
+def test_it_is_there(window, observe):
+    web = window("web")
+    observe("is_behind_a_gateway", web.url.endswith("/svc/web/"))
+    observe("is_reached", web.http.get("/health").status_code == 200)
+    observe("is_closed_to_others", web.http.get("/health", headers={"X-VX11-Token": ""}).status_code == 401)
+"""
 Write = Callable[[dict[str, Any]], Path]
 
 
@@ -123,6 +131,42 @@ def test_cases_are_spread_over_the_hosts_one_a_host_at_a_time(
     page = (ran.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "Ran on the host a" in page
     assert "on the host b" in (ran.folder / "report" / "junit.xml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def gated(
+    tmp_path: Path, make_bundle: Callable[..., Path], web: dict[str, Any], eventually: Callable[..., Any]
+) -> Iterator[Host]:
+    """A host with a gateway."""
+    found = Host(tmp_path, make_bundle({"web": web}), eventually)
+    try:
+        found.start()
+        yield found
+    finally:
+        found.stop()
+
+
+@pytest.mark.haproxy
+def test_suites_reach_windows_behind_a_gateway(
+    gated: Host, write_inventory: Write, run_matrix: Callable[..., Any]
+) -> None:
+    asserts = [{name: True} for name in ("is_behind_a_gateway", "is_reached", "is_closed_to_others")]
+    case = {"id": "probe", "services": ["web"], "actions": [{"open_window": "web"}, {"e2e_test": "probe"}]}
+    matrix = {"test_matrix": {"cases": [case | {"asserts": asserts}]}}
+    (gated.bundle / "matrix.yml").write_text(yaml.safe_dump(matrix), encoding="utf-8")
+    (gated.bundle / "suites").mkdir()
+    (gated.bundle / "suites" / "probe.py").write_text(PROBE, encoding="utf-8")
+    variables = {"vx11_url": gated.url, "vx11_token": gated.token(), **HERE}
+    ran = run_matrix(gated.bundle, "--json", "--inventory", str(write_inventory({"a": variables})))
+    assert (ran.code, ran.case("probe")["verdict"]) == (3, "aborted")
+    wanted = "a: its gateway wants a token of suites; set the host variable vx11_service_token"
+    assert ran.result["problem"] == wanted
+    services = gated.token("svc:web")
+    inventory = write_inventory({"a": variables | {"vx11_service_token": services}})
+    ran = run_matrix(gated.bundle, "--json", "--inventory", str(inventory))
+    assert (ran.code, ran.case("probe")["verdict"]) == (0, "passed"), ran.result
+    kept = [path for path in ran.evidence.rglob("*") if path.is_file()]
+    assert not [path for path in kept if services.encode() in path.read_bytes()]
 
 
 def test_all_that_is_wrong_with_all_hosts_is_told_before_anything_starts(

@@ -1,6 +1,6 @@
 """TC-001: auth-service gives tokens to who knows the password, accepts its own tokens, and refuses all else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,10 +13,10 @@ CLOCK_TOLERANCE_S = 5.0
 
 
 @pytest.fixture
-def auth(window: Callable[[str], Any]) -> Iterator[httpx.Client]:
+def auth(window: Callable[[str], Any]) -> httpx.Client:
     """A client of the case's auth-service."""
-    with httpx.Client(base_url=window("auth-service").url, timeout=10) as client:
-        yield client
+    client: httpx.Client = window("auth-service").http
+    return client
 
 
 @pytest.fixture

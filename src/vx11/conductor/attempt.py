@@ -203,6 +203,7 @@ class Attempt:
             PART_OF: self._place.mark,
             "VX11_URL": self._place.url,
             "VX11_TOKEN": self._place.token,
+            "VX11_SERVICE_TOKEN": self._place.service_token,
             "VX11_CASE_DIR": str(self._folder),
             "VX11_MATRIX_DIR": str(self._around.plan.folder),
             "VX11_PROFILE": self._around.profile_name,

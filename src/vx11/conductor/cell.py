@@ -86,6 +86,7 @@ class Cell:
         self.token = tokens.issue(
             tokens.read_key(self._key), subject="conductor", scopes=SCOPES, ttl=TOKEN_TTL, cell=name
         )
+        self.service_token = ""
         self._redactor = redactor or Redactor()
         self._redactor.learn([self.token, *key_in(self.folder)])
 

@@ -18,7 +18,7 @@ from vx11 import tokens
 from vx11.catalogue.compose import Service
 from vx11.client import Madre, MadreRefused
 from vx11.conductor import measures
-from vx11.conductor.actions import Breaks
+from vx11.conductor.actions import Breaks, RunsSuite
 from vx11.conductor.cell import PART_OF, end_parts, folder_prefix
 from vx11.conductor.conducted import Guest
 from vx11.conductor.inventory import InventoryHost
@@ -54,7 +54,7 @@ class Host:
     """Runs cases on a host; a `Place`.
 
     Args:
-        found: its name, its madre, its token.
+        found: its name, its madre, its tokens.
         path: the inventory that it stands in.
         mark: of what runs here because of it.
         plan: the cases.
@@ -67,6 +67,7 @@ class Host:
         self.name = found.name
         self.url = found.url
         self.token = found.token
+        self.service_token = found.service_token
         self.mark = mark
         self.folder = Path(tempfile.mkdtemp(prefix=folder_prefix(mark)))
         self.workers = Workers({PART_OF: mark}, self.folder)
@@ -99,11 +100,19 @@ class Host:
         if proof is not None and not proof["solo_madre"]:
             wrong.append(_not_solo(proof))
         cases = self._plan.cases
+        if status.get("gateway") is not None and not self.service_token and any(map(self._asks_services, cases)):
+            wrong.append("its gateway wants a token of suites; set the host variable vx11_service_token")
         if any(_breaks(case) for case in cases):
             self._ask_for_faults(madre, wrong)
         needed = {name for case in cases if not self.lacks(case) for name in case.services}
         for name in sorted(needed & set(self._plan.allowlist.digests)):
             self._ask_for(madre, name, wrong)
+
+    def _asks_services(self, case: Case) -> bool:
+        """Whether a case has a suite, and a service that is not for everybody."""
+        known = self._plan.catalogue.services
+        closed = any(name in known and not known[name].entry.vx11.public for name in case.services)
+        return closed and any(isinstance(step, RunsSuite) for step in case.actions.steps)
 
     def _ask_for_faults(self, madre: Madre, wrong: list[str]) -> None:
         """Whether a window, of which there is none, might be broken."""

@@ -24,6 +24,7 @@ TIMEOUT = 120.0
 ASKED = {
     "url": "{{ vx11_url | default('') }}",
     "token": "{{ vx11_token | default('') }}",
+    "service_token": "{{ vx11_service_token | default('') }}",
     "group": "{{ inventory_hostname if inventory_hostname in groups else '' }}",
 }
 # A result of a host, as ad-hoc commands print it: its name, how it went, and an object.
@@ -44,11 +45,13 @@ class InventoryHost:
     Attributes:
         name: as the inventory calls it.
         token: for its madre.
+        service_token: for services behind its gateway; empty without.
     """
 
     name: str
     url: str
     token: str = field(repr=False)
+    service_token: str = field(default="", repr=False)
 
 
 def read(path: Path, limit: str | None, parts: Collection, token: str) -> list[InventoryHost]:
@@ -70,8 +73,8 @@ def read(path: Path, limit: str | None, parts: Collection, token: str) -> list[I
         if how != "SUCCESS":
             wrong.append(f"{name}: {result.get('msg', 'its variables cannot be read')}")
             continue
-        url, own, group = (str(result["msg"][key]).strip() for key in ASKED)
-        hosts.append(InventoryHost(name, url.rstrip("/"), own or token))
+        url, own, services, group = (str(result["msg"][key]).strip() for key in ASKED)
+        hosts.append(InventoryHost(name, url.rstrip("/"), own or token, services))
         if group:
             wrong.append(f"{name}: a group has the same name, so that Ansible cannot be limited to this host")
     wrong += _complaints(hosts)

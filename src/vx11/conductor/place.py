@@ -33,6 +33,7 @@ class Place(Protocol):
         mark: what its plays carry in their environment, and its temporary folders in their names.
         folder: private, temporary, and gone with it.
         url, token: of its madre.
+        service_token: for services behind its gateway; empty where they are reached without.
         workers: what plays its playbooks.
         interval: seconds between two looks at its windows.
     """
@@ -43,6 +44,7 @@ class Place(Protocol):
     folder: Path
     url: str
     token: str
+    service_token: str
     workers: Workers
     interval: float
 

@@ -142,7 +142,8 @@ def run(options: Options, progress: Progress) -> RunResult:
             raise InputError.of(f"reports cannot be put there: {error.strerror}", options.report) from error
     hosts = _hosts(options, parts)
     signer = Signer.of()
-    redactor = Redactor([*confidential.values(plan.catalogue), *(host.token for host in hosts)])
+    tokens = [token for host in hosts for token in (host.token, host.service_token)]
+    redactor = Redactor([*confidential.values(plan.catalogue), *tokens])
     test_id = options.test_id or f"e2e-{secrets.token_hex(4)}"
     intents = (options.intents or options.evidence.resolve().parent / INTENTS).resolve()
     root, progress = options.evidence.resolve(), Unfailing(progress)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from vx11.client import Madre
+from vx11.client import Madre, is_behind_gateway
 from vx11.conductor.seen import USAGE
 from vx11.errors import Vx11Error
 from vx11.evidence.appending import EvidenceError
@@ -26,7 +26,8 @@ class Watcher:
     """A thread that looks each `interval` seconds, for as long as the block runs.
 
     A held window is also asked something at its address: whether a service lives on beyond its time is seen from
-    outside alone. An address that another machine has for itself alone cannot be asked from here.
+    outside alone. An address that another machine has for itself alone cannot be asked from here, nor one behind a
+    gateway, which answers for whatever is gone.
 
     Args:
         folder: of the case.
@@ -79,7 +80,7 @@ class Watcher:
         kept = {name: window[name] for name in KEPT}
         if window["state"] == "open" and window["hold"] and window["endpoints"]:
             url = window["endpoints"][0]
-            if self._is_here or not _is_loopback(url):
+            if (self._is_here or not _is_loopback(url)) and not is_behind_gateway(url):
                 kept["answers"] = answers(url)
         return kept
 

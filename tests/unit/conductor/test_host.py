@@ -49,7 +49,7 @@ def madre() -> Iterator[ScriptedMadre]:
     engine = {"name": "docker", "why": "a daemon answers", "capabilities": ["partition"]}
     server.answer("/health", {"status": "ok"})
     server.answer("/openapi.json", {"info": {"version": "0.1.0"}})
-    server.answer(STATUS, {"engine": engine, "checked_at": NOON.format(0), "windows": []})
+    server.answer(STATUS, {"engine": engine, "checked_at": NOON.format(0), "windows": [], "gateway": None})
     server.answer(SOLO, {"solo_madre": True, "left": [], "foreign": []})
     server.answer(OPEN, {"changed": True})
     server.refuse(FAULT, 404, "no_window", "there is no window")
@@ -58,14 +58,26 @@ def madre() -> Iterator[ScriptedMadre]:
 
 
 @pytest.fixture
-def berlin(madre: ScriptedMadre, plan: Matrix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    """The host."""
+def host_of(madre: ScriptedMadre, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Host]]:
+    """`host_of(plan, service_token="")` makes a host."""
     monkeypatch.setattr(host, "PAUSE", 0.0)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    found = Host(InventoryHost("berlin", madre.url, "t"), tmp_path / "hosts", "e2e-1", plan)
-    yield found
-    if found.folder.exists():
-        found.end()
+    made: list[Host] = []
+
+    def make(plan: Matrix, service_token: str = "") -> Host:
+        made.append(Host(InventoryHost("berlin", madre.url, "t", service_token), tmp_path / "hosts", "e2e-1", plan))
+        return made[-1]
+
+    yield make
+    for found in made:
+        if found.folder.exists():
+            found.end()
+
+
+@pytest.fixture
+def berlin(host_of: Callable[..., Host], plan: Matrix) -> Host:
+    """The host."""
+    return host_of(plan)
 
 
 def lacking(found: Host, plan: Matrix) -> dict[str, str]:
@@ -94,6 +106,40 @@ def test_faults_that_are_off_skip_cases_and_a_missing_scope_is_a_problem(
     madre.refuse(FAULT, status, code, "sorry")
     assert berlin.problems() == problems
     assert set(lacking(berlin, plan)) == skipped
+
+
+@pytest.mark.parametrize(
+    ("gateway", "token", "action", "public", "is_wrong"),
+    [
+        (True, "", "e2e_test: probe", False, True),
+        (False, "", "e2e_test: probe", False, True),
+        (True, "svc", "e2e_test: probe", False, False),
+        (True, "", "wait: 1s", False, False),
+        (True, "", "e2e_test: probe", True, False),
+        (None, "", "e2e_test: probe", False, False),
+    ],
+)
+def test_suites_need_a_token_where_there_is_a_gateway(
+    madre: ScriptedMadre,
+    host_of: Callable[..., Host],
+    write: Callable[[str, str], Path],
+    gateway: bool | None,
+    token: str,
+    action: str,
+    public: bool,
+    is_wrong: bool,
+) -> None:
+    madre.answers.pop(STATUS)
+    engine = {"name": "process", "why": "so", "capabilities": []}
+    madre.answer(STATUS, {"engine": engine, "checked_at": NOON.format(0), "windows": [], "gateway": gateway})
+    text = CATALOGUE.replace("x-vx11: {", f"x-vx11: {{public: {str(public).lower()}, ")
+    catalogue = write("behind/catalogue.yml", text)
+    allowlist.update(catalogue.with_name("allowlist.yml"), compose.load(catalogue), ["web"])
+    write("behind/suites/probe.py", "")
+    cases = f"test_matrix: {{cases: [{{id: one, services: [web], actions: [open_window: web, {action}]}}]}}"
+    path = write("behind/matrix.yml", cases)
+    wanted = ["berlin: its gateway wants a token of suites; set the host variable vx11_service_token"]
+    assert host_of(matrix.load(path, collection.find(path)), token).problems() == wanted * is_wrong
 
 
 def test_a_service_is_asked_for_when_a_case_that_can_run_needs_it(madre: ScriptedMadre, berlin: Host) -> None:

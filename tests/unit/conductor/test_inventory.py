@@ -8,20 +8,20 @@ from vx11.conductor import collection, inventory
 from vx11.conductor.inventory import InventoryHost
 from vx11.errors import InputError
 
-HOSTS = [InventoryHost("a", "http://a:8000", "own"), InventoryHost("b", "http://b:8000", "common")]
-INI = "a vx11_url=http://a:8000/ vx11_token=own\nb vx11_url=http://b:8000\n"
+HOSTS = [InventoryHost("a", "http://a:8000", "own", "svc"), InventoryHost("b", "http://b:8000", "common")]
+INI = "a vx11_url=http://a:8000/ vx11_token=own vx11_service_token=svc\nb vx11_url=http://b:8000\n"
 GROUPS = """
 all:
   children:
-    one: {hosts: {a: {named: own}}}
+    one: {hosts: {a: {named: own, vx11_service_token: svc}}}
     two: {hosts: {b: }}
   vars:
     vx11_url: "http://{{ inventory_hostname }}:8000"
     vx11_token: "{{ named | default('') }}"
 """
 SCRIPT = """#!/bin/sh
-echo '{"all": {"hosts": ["a", "b"]}, "_meta": {"hostvars": {"a": {"vx11_url": "http://a:8000", "vx11_token": "own"}, \
-"b": {"vx11_url": "http://b:8000"}}}}'
+echo '{"all": {"hosts": ["a", "b"]}, "_meta": {"hostvars": {"a": {"vx11_url": "http://a:8000", "vx11_token": "own", \
+"vx11_service_token": "svc"}, "b": {"vx11_url": "http://b:8000"}}}}'
 """
 
 

@@ -25,6 +25,7 @@ WINDOWS = [
     {"service": "web", "state": "closing", "endpoints": ["http://old"], "window_id": "w0"},
     {"service": "web", "state": "open", "endpoints": ["http://one", "http://two"], "window_id": "w1"},
     {"service": "job", "state": "open", "endpoints": [], "window_id": "w2"},
+    {"service": "far", "state": "open", "endpoints": ["https://host:8000/svc/far/"], "window_id": "w5"},
     {"service": "slow", "state": "opening", "endpoints": [], "window_id": "w3"},
 ]
 
@@ -192,6 +193,20 @@ def test_each_request_to_a_window_is_timed(run_suite: RunSuite, tmp_path: Path, 
     assert 0 < answered["ms"] < 10_000
     assert int(answered["begun_ns"]) < int(lost["begun_ns"])
     assert (lost["status"], lost["error"].partition(":")[0]) == (None, "ConnectError")
+
+
+@pytest.mark.parametrize(("token", "headers"), [("svc", {"X-VX11-Token": "svc"}), ("", {}), (None, {})])
+def test_behind_a_gateway_a_window_is_sent_the_token_for_it(
+    run_suite: RunSuite, token: str | None, headers: dict[str, str]
+) -> None:
+    done = run_suite(
+        "far = window('far')\n"
+        f"assert far.headers == {headers}\n"
+        "assert far.http.headers.get('X-VX11-Token') == far.headers.get('X-VX11-Token')\n"
+        "assert window('web').headers == {}\nassert 'X-VX11-Token' not in window('self').http.headers",
+        VX11_SERVICE_TOKEN=token,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 STEPS = """

@@ -1,14 +1,19 @@
 """Whether a service is there is seen by what it does with a connection, not by who accepts it."""
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from vx11.conductor.watcher import answers
+from vx11.conductor.seen import USAGE
+from vx11.conductor.watcher import KEPT, Watcher, answers
 
 
 @contextmanager
@@ -78,3 +83,20 @@ def test_any_answer_is_one() -> None:
             server.shutdown()
             thread.join()
     assert not answers(f"http://127.0.0.1:{server.server_port}")
+
+
+@pytest.mark.parametrize(("path", "is_asked"), [("", True), ("/svc/web/", False)])
+def test_a_gateway_is_not_asked_for_a_service(
+    tmp_path: Path, eventually: Callable[..., Any], path: str, is_asked: bool
+) -> None:
+    """It would answer also for one that is gone."""
+    with listening(greet) as port:
+        window = dict.fromkeys(KEPT) | {"state": "open", "hold": True, "endpoints": [f"http://127.0.0.1:{port}{path}"]}
+        madre: Any = SimpleNamespace(
+            http=SimpleNamespace(base_url=f"http://127.0.0.1:{port}"), status=lambda: {"windows": [window]}
+        )
+        log = tmp_path / USAGE
+        with Watcher(madre, tmp_path, 0.01):
+            line = eventually(lambda: log.exists() and log.read_text(encoding="utf-8").partition("\n")[0])
+    (seen,) = json.loads(line)["windows"]
+    assert seen.get("answers") is (True if is_asked else None)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from vx11.client import is_behind_gateway
 from vx11.conductor.suite_plugin import files
 
 TIMEOUT = 10.0
@@ -20,12 +21,13 @@ class TimedClient(httpx.Client):
     A request lasts until its answer was read; one that is streamed, until its headers were.
 
     Args:
+        headers: of each request.
         log: the file of these lines, None to write nowhere.
     """
 
-    def __init__(self, base_url: str, log: Path | None) -> None:
-        # Windows are on this machine; a proxy of the environment must not get between.
-        super().__init__(base_url=base_url, timeout=TIMEOUT, trust_env=False)
+    def __init__(self, base_url: str, headers: dict[str, str], log: Path | None) -> None:
+        # Windows are on this machine, or where madre says; a proxy of the environment must not get between.
+        super().__init__(base_url=base_url, headers=headers, timeout=TIMEOUT, trust_env=False)
         self._log = log
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
@@ -71,10 +73,16 @@ class WindowHandle:
             raise LookupError(f"the window of {self.info['service']} has no endpoint; give its entry ports or expose")
         return self.endpoints[0]
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request to `url` needs: behind a gateway the token for services, otherwise nothing."""
+        token = os.environ.get("VX11_SERVICE_TOKEN")
+        return {"X-VX11-Token": token} if token and is_behind_gateway(self.url) else {}
+
     @cached_property
     def http(self) -> TimedClient:
-        """A client whose base is `url`; threads may share it."""
-        return TimedClient(self.url, self.log)
+        """A client whose base is `url`, and which sends `headers`; threads may share it."""
+        return TimedClient(self.url, self.headers, self.log)
 
     def close(self) -> None:
         """Closes the client, if one was made; the window stays open."""
