@@ -27,7 +27,7 @@ SYSTEM = Path("/sys/fs/cgroup")
 # A mount of such a kind is no storage.
 _VIRTUAL = frozenset(
     ("autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "fusectl")
-) | frozenset(("hugetlbfs", "mqueue", "proc", "pstore", "ramfs", "securityfs", "sysfs", "tmpfs", "tracefs"))
+) | frozenset(("hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "ramfs", "securityfs", "sysfs", "tmpfs", "tracefs"))
 _CAP_KILL = 1 << 5
 _HAVE_KILL: tuple[Name, ...] = ("madre", "watchdog")
 

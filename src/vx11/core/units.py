@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -82,6 +83,7 @@ def render(core: CoreServices, settings: Settings, installed: Installed) -> dict
     gateway = _expect_core(core, settings, installed.configuration)
     shared = {
         "link": settings.link(gateway),
+        "listens": sorted(_addresses(gateway)),
         "write": f"{installed.python} -m vx11 gateway --config {installed.configuration} --write",
         "core": core,
         "settings": settings,
@@ -114,6 +116,20 @@ def write(files: Mapping[str, str], root: Path) -> list[Path]:
             path.write_text(text, encoding="utf-8")
             changed.append(path)
     return changed
+
+
+def _addresses(gateway: Gateway) -> set[str]:
+    """Those that are meant by their numbers; madre asks there how the entry is."""
+    hosts = {address.rpartition(":")[0].strip("[]") for address in gateway.listen}
+    return {host for host in hosts if _is_number(host) and not ip_address(host).is_unspecified}
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _expect_core(core: CoreServices, settings: Settings, path: Path) -> Gateway:

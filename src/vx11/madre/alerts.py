@@ -41,7 +41,7 @@ def entry(url: str) -> Watched:
     """That tentaculo_link answers, and leads to madre.
 
     Args:
-        url: how clients reach it.
+        url: where it answers on this host.
     """
 
     def answers() -> str:
@@ -61,4 +61,5 @@ def entry(url: str) -> Watched:
         return {"tentaculo_link": f"tentaculo_link does not answer at {url}: {why}"}
 
     about = "Whether the entry does not answer"
-    return Watched(look, HEALTH_EVERY, "tentaculo_link", "entry_checked", "vx11_entry_problems", about)
+    # At first she does not serve, so that it leads nowhere.
+    return Watched(look, HEALTH_EVERY, "tentaculo_link", "entry_checked", "vx11_entry_problems", about, at_once=False)

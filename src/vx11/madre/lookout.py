@@ -22,6 +22,7 @@ class Watched:
         interval: seconds between two looks.
         subject, action: of the records.
         metric, about: name and description of the gauge that counts what is wrong now.
+        at_once: looked at before anything is served, too.
     """
 
     look: Callable[[], Mapping[str, str]]
@@ -30,6 +31,7 @@ class Watched:
     action: str
     metric: str
     about: str
+    at_once: bool = True
 
 
 class Lookout:
@@ -54,8 +56,9 @@ class Lookout:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Looks for as long as the block runs, for the first time before it."""
-        self._once(asked=False)
+        """Looks for as long as the block runs."""
+        if self._watched.at_once:
+            self._once(asked=False)
         thread = threading.Thread(target=self._run, name=self._watched.action, daemon=True)
         thread.start()
         try:

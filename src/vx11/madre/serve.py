@@ -138,7 +138,7 @@ def run(settings: Settings, ready: Callable[[str, Engine, bool], None]) -> None:
         windows.start()
         if entry:  # now that it is known what is open
             stack.enter_context(entry.kept_in_step())
-        watched = [alerts.solo(windows), *([alerts.entry(gateway.url)] if gateway else [])]
+        watched = [alerts.solo(windows), *([alerts.entry(settings.entry_here(gateway))] if gateway else [])]
         for lookout in (files, *(Lookout(each, windows.record, registry) for each in watched)):
             stack.enter_context(lookout.running())
         try:

@@ -170,6 +170,13 @@ class Settings(Model):
         folder = self.state.absolute() / ".link" / self.cell
         return Link(gateway.listen, self.cell, self.listen, folder, gateway.certificate)
 
+    @staticmethod
+    def entry_here(gateway: Gateway) -> str:
+        """Where the gateway answers whoever is on this host, whatever name others know it by."""
+        host, _, port = gateway.listen[0].rpartition(":")
+        here = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+        return f"{'https' if gateway.certificate else 'http'}://{here}:{port}"
+
     @property
     def cell_evidence(self) -> Path:
         """The evidence folder of this cell: each has a chain of its own."""

@@ -9,7 +9,7 @@ import pytest
 
 from vx11.errors import InputError
 from vx11.madre import settings
-from vx11.madre.settings import DEAD_AFTER_MS, DEFAULT_RATE, Rate, Settings
+from vx11.madre.settings import DEAD_AFTER_MS, DEFAULT_RATE, Gateway, Rate, Settings
 
 Write = Callable[[str, str], Path]
 
@@ -173,3 +173,16 @@ def test_defaults_fit_who_runs_it(monkeypatch: pytest.MonkeyPatch, uid: int) -> 
     found = [settings.default_state(), settings.default_data(), settings.default_evidence()]
     private = ["/run/user/1000/vx11", "/home/anna/.local/share/vx11", "/home/anna/.local/share/vx11/evidence"]
     assert [str(path) for path in found] == (["/run/vx11", "/var/lib/vx11", "/var/log/vx11"] if uid == 0 else private)
+
+
+@pytest.mark.parametrize(
+    ("listen", "certificate", "url"),
+    [
+        ("0.0.0.0:8000", None, "http://127.0.0.1:8000"),
+        ("[::]:8000", None, "http://[::1]:8000"),
+        ("192.0.2.7:8000", "entry.pem", "https://192.0.2.7:8000"),
+    ],
+)
+def test_the_entry_is_reached_here_by_where_it_listens(listen: str, certificate: str | None, url: str) -> None:
+    gateway = Gateway.model_validate({"listen": [listen], "url": "https://name", "certificate": certificate})
+    assert Settings.entry_here(gateway) == url
