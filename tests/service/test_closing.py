@@ -137,7 +137,6 @@ def test_wrong_input(shared: Operator) -> None:
     (shared.folder / "closing.yml").write_text("nonsense: 1\npace: soon\n", encoding="utf-8")
     done = shared("gates", "--config", "closing.yml")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 2)
-    shared.scopes = ()
     (shared.folder / "closing.yml").write_text("tree: .\n", encoding="utf-8")
     assert shared("baseline", "--config", "closing.yml").returncode == 2
 
@@ -190,22 +189,26 @@ def test_flags_of_the_core(own: Callable[[], Operator], monkeypatch: pytest.Monk
 # on a host of its own, which is reached from outside
 
 
-class Open(Cell):
-    """A cell whose entry listens at all addresses."""
+class At(Cell):
+    """A cell whose entry listens at another address."""
+
+    address = "0.0.0.0"
 
     def _flags(self) -> Any:
-        return [*super()._flags(), "--listen", f"0.0.0.0:{ENTRY}"]
+        return [*super()._flags(), "--listen", f"{self.address}:{ENTRY}"]
 
 
 @pytest.fixture
-def on_a_host(
-    make_bundle: Any, web: Any, tmp_path: Path, eventually: Any
-) -> Callable[[Callable[[Operator], None]], None]:
-    """`on_a_host(work)` has somebody work on a host of its own: a core in a network where nothing else runs."""
+def on_a_host(make_bundle: Any, web: Any, tmp_path: Path, eventually: Any) -> Callable[..., None]:
+    """`on_a_host(work, address="0.0.0.0")` has somebody work on a host in a network of its own, where nothing else runs.
+
+    The address is where its entry listens.
+    """
 
     @contextlib.contextmanager
-    def started() -> Iterator[Operator]:
-        cell = Open(f"t-{secrets.token_hex(4)}", make_bundle({"web": web}), "process", tmp_path / "evidence")
+    def started(address: str) -> Iterator[Operator]:
+        cell = At(f"t-{secrets.token_hex(4)}", make_bundle({"web": web}), "process", tmp_path / "evidence")
+        cell.address = address
         try:
             cell.start()
             with cell.madre() as madre:
@@ -215,9 +218,9 @@ def on_a_host(
             cell.stop()
             assert cell.purge() == []
 
-    def run(work: Callable[[Operator], None]) -> None:
+    def run(work: Callable[[Operator], None], address: str = "0.0.0.0") -> None:
         def inside() -> None:
-            with started() as operator:
+            with started(address) as operator:
                 work(operator)
 
         netns.in_new(inside)
@@ -297,13 +300,11 @@ def test_a_second_port_that_answers_from_outside(on_a_host: Callable[..., None])
 @pytest.mark.root
 def test_an_entry_that_does_not_answer_from_outside(on_a_host: Callable[..., None]) -> None:
     def work(operator: Operator) -> None:
-        operator.cell.stop()
-        with socket.create_server(("127.0.0.1", ENTRY)):
-            gate = operator.gate(6)
+        gate = operator.gate(6)
         expected = [f"the entry answers from outside at port {ENTRY}"]
         assert (gate["outcome"], broken(gate)) == ("failed", expected)
 
-    on_a_host(work)
+    on_a_host(work, "127.0.0.1")
 
 
 @pytest.mark.root

@@ -22,6 +22,8 @@ ClosingOption = Annotated[Path | None, typer.Option("--config", help="What is lo
 MadreOption = Annotated[
     Path | None, typer.Option("--madre", envvar="VX11_CONFIG", help="The configuration of the host's madre.")
 ]
+# Seconds that a host has for an answer.
+ANSWER = 30.0
 SIGNS = {"passed": "✓", "failed": "✗", "not_applicable": "○"}
 
 
@@ -71,6 +73,7 @@ def _release(config: Path | None, madre: Path | None, api: client.Madre, url: st
     """What is closed: the two configurations, and the host."""
     from vx11.release.config import Closing, Release, load
 
+    api.http.timeout = ANSWER
     closing = load(config) if config else Closing()
     inputs = {"closing": config} if config else {}
     if madre is None:
