@@ -200,7 +200,7 @@ class At(Cell):
 
 @pytest.fixture
 def on_a_host(make_bundle: Any, web: Any, tmp_path: Path, eventually: Any) -> Callable[..., None]:
-    """`on_a_host(work, address="0.0.0.0")` has somebody work on a host whose network is its own: nothing else runs there.
+    """`on_a_host(work, address="0.0.0.0")` has somebody work on a host in a network of its own, and nothing else there.
 
     The address is where its entry listens.
     """
