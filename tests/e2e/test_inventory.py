@@ -135,10 +135,13 @@ def test_cases_are_spread_over_the_hosts_one_a_host_at_a_time(
 
 @pytest.fixture
 def gated(
-    tmp_path: Path, make_bundle: Callable[..., Path], web: dict[str, Any], eventually: Callable[..., Any]
+    tmp_path_factory: pytest.TempPathFactory,
+    make_bundle: Callable[..., Path],
+    web: dict[str, Any],
+    eventually: Callable[..., Any],
 ) -> Iterator[Host]:
-    """A host with a gateway."""
-    found = Host(tmp_path, make_bundle({"web": web}), eventually)
+    """A host with a gateway; its folder has a short name, since there are sockets in it."""
+    found = Host(tmp_path_factory.mktemp("host"), make_bundle({"web": web}), eventually)
     try:
         found.start()
         yield found
