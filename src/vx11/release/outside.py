@@ -16,6 +16,8 @@ from vx11.release import programs
 # For measuring networks (RFC 2544), so that nobody has it in use; this many pairs of addresses fit.
 _RANGE, _PAIRS = ipaddress.IPv4Address("198.18.0.0"), 2**15
 _INSIDE = "vx11in"
+# A port at which hardly anybody listens, and how often it is asked for a sign of life.
+_DISCARD, _TRIES = 9, 3
 
 
 @dataclass(frozen=True, order=True)
@@ -66,6 +68,7 @@ def answering(found: Iterable[Listener]) -> dict[Listener, str]:
 
     def tried() -> dict[Listener, str]:
         with _joined() as host:
+            _await_answer(host[0])
             return {one: answered(targets(one, host), one.port) for one in found}
 
     return netns.in_new(tried)
@@ -74,6 +77,16 @@ def answering(found: Iterable[Listener]) -> dict[Listener, str]:
 def answered(addresses: Iterable[str], port: int) -> str:
     """The first of these addresses at which a port takes a connection; empty when none does."""
     return next((one for one in addresses if netns.reply(one, port) == netns.ACCEPTED), "")
+
+
+def _await_answer(address: str) -> None:
+    """Interfaces are up a moment after they were told to be, and what is sent before that is lost.
+
+    Any answer tells that they are; none at all may be a firewall's.
+    """
+    for _ in range(_TRIES):
+        if netns.reply(address, _DISCARD):
+            return
 
 
 @contextlib.contextmanager
